@@ -1,0 +1,3 @@
+//! The kobune binary: parse, assemble, supervise.
+
+fn main() {}

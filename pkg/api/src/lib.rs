@@ -1,0 +1,1 @@
+//! What a Kubernetes object is: kinds, schema, defaulting, validation, patches. Pure.

@@ -1,0 +1,1 @@
+//! HTTP to authentication to authorization to admission to verb to store.

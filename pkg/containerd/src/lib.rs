@@ -1,0 +1,1 @@
+//! The runtime trait over containerd's native API.

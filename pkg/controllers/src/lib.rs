@@ -1,0 +1,1 @@
+//! One loop, one table, one file per controller.

@@ -1,0 +1,1 @@
+//! CAs, certificates, tokens and TLS configurations.

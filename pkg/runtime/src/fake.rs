@@ -1,0 +1,1 @@
+//! A runtime in memory, for simulation tests of the kubelet only.

@@ -1,0 +1,1 @@
+//! Queue, cycle, one file per plugin.

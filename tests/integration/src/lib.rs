@@ -1,0 +1,1 @@
+//! The API through real kubectl and HTTP.
