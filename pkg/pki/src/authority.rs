@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -38,7 +38,11 @@ impl Authorities {
         Ok(Authorities {
             server: Authority::load_or_create(folder, "server-ca", "kobune-server-ca")?,
             client: Authority::load_or_create(folder, "client-ca", "kobune-client-ca")?,
-            request_header: Authority::load_or_create(folder, "request-header-ca", "kobune-request-header-ca")?,
+            request_header: Authority::load_or_create(
+                folder,
+                "request-header-ca",
+                "kobune-request-header-ca",
+            )?,
             service_account: ServiceAccountKey::load_or_create(&folder.join("service.key"))?,
         })
     }
@@ -59,17 +63,31 @@ impl Authority {
         if let (Some(certificate_pem), Some(key_pem)) = (read(&certificate_path)?, read(&key_path)?) {
             let issuer = KeyPair::from_pem(&key_pem)
                 .and_then(|key| Issuer::from_ca_cert_pem(&certificate_pem, key))
-                .map_err(|source| Error::Certificate { doing: doing("reading"), source })?;
-            return Ok(Authority { folder: folder.to_owned(), certificate_pem, issuer });
+                .map_err(|source| Error::Certificate {
+                    doing: doing("reading"),
+                    source,
+                })?;
+            return Ok(Authority {
+                folder: folder.to_owned(),
+                certificate_pem,
+                issuer,
+            });
         }
-        let failed = |source| Error::Certificate { doing: doing("making"), source };
+        let failed = |source| Error::Certificate {
+            doing: doing("making"),
+            source,
+        };
         let key = KeyPair::generate().map_err(failed)?;
         let params = authority_params(common_name).map_err(failed)?;
         let certificate_pem = params.self_signed(&key).map_err(failed)?.pem();
         // The key first: a certificate without its key would be unusable for ever.
         write_private(&key_path, key.serialize_pem().as_bytes(), 0o600)?;
         write_private(&certificate_path, certificate_pem.as_bytes(), 0o644)?;
-        Ok(Authority { folder: folder.to_owned(), certificate_pem, issuer: Issuer::new(params, key) })
+        Ok(Authority {
+            folder: folder.to_owned(),
+            certificate_pem,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// The authority's own certificate.
@@ -97,7 +115,10 @@ impl Authority {
     pub fn load_or_issue(&self, stem: &str, leaf: &Leaf) -> Result<CertifiedKey> {
         let (certificate_path, key_path) = paths(&self.folder, stem);
         if let (Some(certificate_pem), Some(key_pem)) = (read(&certificate_path)?, read(&key_path)?) {
-            let present = CertifiedKey { certificate_pem, key_pem };
+            let present = CertifiedKey {
+                certificate_pem,
+                key_pem,
+            };
             if self.is_current(&present, leaf) {
                 return Ok(present);
             }
@@ -123,11 +144,14 @@ impl Authority {
 
     fn is_current(&self, present: &CertifiedKey, leaf: &Leaf) -> bool {
         let Ok(chain) = present.chain() else { return false };
-        let Some((_, certificate)) = chain.first().and_then(|der| x509_parser::parse_x509_certificate(der).ok())
+        let Some((_, certificate)) = chain
+            .first()
+            .and_then(|der| x509_parser::parse_x509_certificate(der).ok())
         else {
             return false;
         };
-        let remaining = certificate.validity().not_after.timestamp() - OffsetDateTime::now_utc().unix_timestamp();
+        let remaining =
+            certificate.validity().not_after.timestamp() - OffsetDateTime::now_utc().unix_timestamp();
         let signed_by_us = present.certificate_pem.ends_with(&self.certificate_pem);
         let same_subject = crate::identity_of(chain[0].as_ref()).is_ok_and(|identity| {
             identity.user == leaf.subject.user && identity.groups == leaf.subject.groups
@@ -140,7 +164,10 @@ impl Authority {
 }
 
 fn paths(folder: &Path, stem: &str) -> (PathBuf, PathBuf) {
-    (folder.join(format!("{stem}.crt")), folder.join(format!("{stem}.key")))
+    (
+        folder.join(format!("{stem}.crt")),
+        folder.join(format!("{stem}.key")),
+    )
 }
 
 fn sorted(names: &[SubjectAltName]) -> Vec<SubjectAltName> {
@@ -152,7 +179,9 @@ fn sorted(names: &[SubjectAltName]) -> Vec<SubjectAltName> {
 
 fn names_of(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<SubjectAltName> {
     use x509_parser::extensions::GeneralName;
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
     let names: Vec<SubjectAltName> = extension
         .value
         .general_names
@@ -160,8 +189,12 @@ fn names_of(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(SubjectAltName::Name((*name).to_owned())),
             GeneralName::IPAddress(bytes) => match bytes.len() {
-                4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| SubjectAltName::Address(b.into())),
-                _ => <[u8; 16]>::try_from(*bytes).ok().map(|b| SubjectAltName::Address(b.into())),
+                4 => <[u8; 4]>::try_from(*bytes)
+                    .ok()
+                    .map(|b| SubjectAltName::Address(b.into())),
+                _ => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|b| SubjectAltName::Address(b.into())),
             },
             _ => None,
         })
@@ -181,8 +214,11 @@ fn authority_params(common_name: &str) -> Result<CertificateParams, rcgen::Error
     let name = format!("{common_name}@{}", OffsetDateTime::now_utc().unix_timestamp());
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages =
-        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
     valid_for(&mut params, AUTHORITY_DAYS);
     Ok(params)
 }
@@ -190,22 +226,38 @@ fn authority_params(common_name: &str) -> Result<CertificateParams, rcgen::Error
 fn leaf_params(leaf: &Leaf) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    for group in leaf.subject.groups.iter().filter(|group| *group != "system:authenticated") {
-        params.distinguished_name.push(DnType::OrganizationName, group.as_str());
+    for group in leaf
+        .subject
+        .groups
+        .iter()
+        .filter(|group| *group != "system:authenticated")
+    {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group.as_str());
     }
-    params.distinguished_name.push(DnType::CommonName, leaf.subject.user.as_str());
+    params
+        .distinguished_name
+        .push(DnType::CommonName, leaf.subject.user.as_str());
     for name in sorted(&leaf.names) {
         params.subject_alt_names.push(match name {
             SubjectAltName::Name(name) => SanType::DnsName(name.try_into()?),
             SubjectAltName::Address(address) => SanType::IpAddress(address),
         });
     }
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
     if leaf.server {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     if leaf.client {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
     }
     params.use_authority_key_identifier_extension = true;
     valid_for(&mut params, LEAF_DAYS);
@@ -229,8 +281,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         Authorities::load_or_create(folder.path()).unwrap();
-        for name in ["server-ca.key", "client-ca.key", "request-header-ca.key", "service.key"] {
-            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        for name in [
+            "server-ca.key",
+            "client-ca.key",
+            "request-header-ca.key",
+            "service.key",
+        ] {
+            let mode = std::fs::metadata(folder.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }
@@ -239,7 +299,9 @@ mod tests {
     fn a_leaf_carries_user_and_groups() {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_create(folder.path(), "client-ca", "test").unwrap();
-        let leaf = authority.issue(&Leaf::client("kubernetes-admin", &["system:masters"])).unwrap();
+        let leaf = authority
+            .issue(&Leaf::client("kubernetes-admin", &["system:masters"]))
+            .unwrap();
         let identity = crate::identity_of(&leaf.chain().unwrap()[0]).unwrap();
         assert_eq!(identity.user, "kubernetes-admin");
         assert!(identity.is_in("system:masters") && identity.is_in("system:authenticated"));

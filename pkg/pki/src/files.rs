@@ -10,7 +10,11 @@ use crate::{Error, Result};
 /// Writes `bytes` to `path` atomically with permissions `mode` (0600 for anything secret), making
 /// its folder (0700) if need be. The file is on disk when this returns.
 pub fn write_private(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    write(path, bytes, mode).map_err(|source| Error::File { doing: "writing", path: path.to_owned(), source })
+    write(path, bytes, mode).map_err(|source| Error::File {
+        doing: "writing",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
@@ -21,8 +25,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)?;
     // `mode` above is subject to the umask and does not change a file left over from a crash.
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     file.write_all(bytes)?;
@@ -36,6 +44,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File { doing: "reading", path: path.to_owned(), source }),
+        Err(source) => Err(Error::File {
+            doing: "reading",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

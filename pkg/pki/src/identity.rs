@@ -22,7 +22,11 @@ impl Identity {
     pub fn new(user: impl Into<String>, groups: &[&str]) -> Self {
         let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         groups.push("system:authenticated".to_owned());
-        Identity { user: user.into(), groups, ..Identity::default() }
+        Identity {
+            user: user.into(),
+            groups,
+            ..Identity::default()
+        }
     }
 
     /// Who sends no credentials.
@@ -38,7 +42,10 @@ impl Identity {
     pub fn service_account(namespace: &str, name: &str, uid: Option<String>) -> Self {
         let mut identity = Identity::new(
             format!("system:serviceaccount:{namespace}:{name}"),
-            &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")],
+            &[
+                "system:serviceaccounts",
+                &format!("system:serviceaccounts:{namespace}"),
+            ],
         );
         identity.uid = uid;
         identity
@@ -53,7 +60,10 @@ impl Identity {
 /// The identity that a verified client certificate (DER) carries: common name = user,
 /// organizations = groups (Kubernetes' X.509 authenticator).
 pub fn identity_of(certificate: &[u8]) -> Result<Identity> {
-    let malformed = |message: String| Error::Malformed { what: "a client".to_owned(), message };
+    let malformed = |message: String| Error::Malformed {
+        what: "a client".to_owned(),
+        message,
+    };
     let (_, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|error| malformed(error.to_string()))?;
     let subject = parsed.subject();
@@ -63,6 +73,9 @@ pub fn identity_of(certificate: &[u8]) -> Result<Identity> {
         .and_then(|name| name.as_str().ok())
         .filter(|name| !name.is_empty())
         .ok_or_else(|| malformed("it has no common name".to_owned()))?;
-    let groups: Vec<&str> = subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
+    let groups: Vec<&str> = subject
+        .iter_organization()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
     Ok(Identity::new(user, &groups))
 }

@@ -19,7 +19,8 @@ pub enum SubjectAltName {
 impl SubjectAltName {
     /// An address if it reads as one, else a name.
     pub fn parse(text: &str) -> Self {
-        text.parse().map_or_else(|_| SubjectAltName::Name(text.to_owned()), SubjectAltName::Address)
+        text.parse()
+            .map_or_else(|_| SubjectAltName::Name(text.to_owned()), SubjectAltName::Address)
     }
 }
 
@@ -39,12 +40,21 @@ pub struct Leaf {
 impl Leaf {
     /// A client certificate for a user in groups.
     pub fn client(user: &str, groups: &[&str]) -> Self {
-        Leaf { subject: Identity::new(user, groups), client: true, ..Leaf::default() }
+        Leaf {
+            subject: Identity::new(user, groups),
+            client: true,
+            ..Leaf::default()
+        }
     }
 
     /// A server certificate for names and addresses.
     pub fn server(user: &str, names: Vec<SubjectAltName>) -> Self {
-        Leaf { subject: Identity::new(user, &[]), names, server: true, ..Leaf::default() }
+        Leaf {
+            subject: Identity::new(user, &[]),
+            names,
+            server: true,
+            ..Leaf::default()
+        }
     }
 }
 
@@ -60,7 +70,9 @@ pub struct CertifiedKey {
 impl std::fmt::Debug for CertifiedKey {
     // A key must never reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CertifiedKey").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+        f.debug_struct("CertifiedKey")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,12 +81,17 @@ impl CertifiedKey {
     pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>> {
         CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|error| Error::Tls { doing: "reading a certificate chain", message: error.to_string() })
+            .map_err(|error| Error::Tls {
+                doing: "reading a certificate chain",
+                message: error.to_string(),
+            })
     }
 
     /// The key as rustls wants it.
     pub fn key(&self) -> Result<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
-            .map_err(|error| Error::Tls { doing: "reading a private key", message: error.to_string() })
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(|error| Error::Tls {
+            doing: "reading a private key",
+            message: error.to_string(),
+        })
     }
 }

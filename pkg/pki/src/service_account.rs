@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PublicKeyData};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
 
 use crate::files::{read, write_private};
 use crate::{Error, Result};
@@ -34,7 +36,10 @@ pub struct ServiceAccountKey {
 impl ServiceAccountKey {
     /// Reads the PKCS#8 key at `path`, or makes one.
     pub fn load_or_create(path: &Path) -> Result<Self> {
-        let failed = |source| Error::Certificate { doing: format!("reading {}", path.display()), source };
+        let failed = |source| Error::Certificate {
+            doing: format!("reading {}", path.display()),
+            source,
+        };
         let pair = match read(path)? {
             Some(pem) => KeyPair::from_pem(&pem).map_err(failed)?,
             None => {
@@ -45,10 +50,15 @@ impl ServiceAccountKey {
         };
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pair.serialized_der(), &random)
-            .map_err(|error| Error::Malformed { what: path.display().to_string(), message: error.to_string() })?;
+            .map_err(|error| Error::Malformed {
+                what: path.display().to_string(),
+                message: error.to_string(),
+            })?;
         // The key's id is the hash of its public form, as kube-apiserver derives it.
-        let id = URL_SAFE_NO_PAD
-            .encode(ring::digest::digest(&ring::digest::SHA256, &pair.subject_public_key_info()));
+        let id = URL_SAFE_NO_PAD.encode(ring::digest::digest(
+            &ring::digest::SHA256,
+            &pair.subject_public_key_info(),
+        ));
         Ok(ServiceAccountKey {
             public: pair.public_key_raw().to_vec(),
             public_pem: pair.public_key_pem(),
@@ -77,10 +87,13 @@ impl ServiceAccountKey {
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let signature = self.key.sign(&self.random, token.as_bytes()).map_err(|error| Error::Tls {
-            doing: "signing a service-account token",
-            message: error.to_string(),
-        })?;
+        let signature = self
+            .key
+            .sign(&self.random, token.as_bytes())
+            .map_err(|error| Error::Tls {
+                doing: "signing a service-account token",
+                message: error.to_string(),
+            })?;
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(signature.as_ref()));
         Ok(token)

@@ -24,7 +24,9 @@ fn roots(authorities_pem: &str) -> Result<Arc<RootCertStore>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authorities_pem.as_bytes()) {
         let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| failed(error.to_string()))?;
     }
     Ok(Arc::new(roots))
 }
@@ -32,7 +34,11 @@ fn roots(authorities_pem: &str) -> Result<Arc<RootCertStore>> {
 /// A server's configuration: shows `own`, offers `alpn` (`h2`, `http/1.1`), and verifies a client's
 /// certificate against `client_authority_pem` when the client shows one. A client without one is let
 /// in at this level; what it may do is decided by authentication.
-pub fn server_config(own: &CertifiedKey, client_authority_pem: &str, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
+pub fn server_config(
+    own: &CertifiedKey,
+    client_authority_pem: &str,
+    alpn: &[&str],
+) -> Result<Arc<ServerConfig>> {
     let failed = refused("configuring a TLS server");
     let verifier = WebPkiClientVerifier::builder(roots(client_authority_pem)?)
         .allow_unauthenticated()
@@ -47,7 +53,11 @@ pub fn server_config(own: &CertifiedKey, client_authority_pem: &str, alpn: &[&st
 }
 
 /// A client's configuration: trusts `authority_pem` only, shows `own` when asked.
-pub fn client_config(authority_pem: &str, own: Option<&CertifiedKey>, alpn: &[&str]) -> Result<Arc<ClientConfig>> {
+pub fn client_config(
+    authority_pem: &str,
+    own: Option<&CertifiedKey>,
+    alpn: &[&str],
+) -> Result<Arc<ClientConfig>> {
     let failed = refused("configuring a TLS client");
     let builder = ClientConfig::builder().with_root_certificates(roots(authority_pem)?);
     let mut config = match own {
