@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Kind, Subresource};
+use crate::schema::{self, TypeId};
 
 /// Names occur many times (groups, versions, verbs): each is kept once.
 #[derive(Default)]
@@ -33,6 +34,26 @@ impl Names {
     }
 }
 
+/// Types by group, version and kind as the table spells them.
+struct TypesByKind(HashMap<(&'static str, &'static str, &'static str), TypeId>);
+
+impl TypesByKind {
+    fn new() -> TypesByKind {
+        let mut types = HashMap::new();
+        for (id, ty) in schema::builtin_types() {
+            for gvk in &ty.kinds {
+                types.insert((&*gvk.group, &*gvk.version, &*gvk.kind), id);
+            }
+        }
+        TypesByKind(types)
+    }
+
+    fn get(&self, (group, version, kind): &(&'static str, &'static str, &'static str)) -> Option<TypeId> {
+        let group = if *group == "-" { "" } else { group };
+        self.0.get(&(group, *version, *kind)).copied()
+    }
+}
+
 fn verb(letter: char) -> Option<&'static str> {
     Some(match letter {
         'c' => "create",
@@ -49,15 +70,16 @@ fn verb(letter: char) -> Option<&'static str> {
 
 pub(super) fn kinds(table: &'static str) -> Vec<Arc<Kind>> {
     let mut names = Names::default();
+    let types = TypesByKind::new();
     let mut kinds: Vec<Kind> = Vec::new();
     for line in table.lines() {
         let mut columns = line.split(' ');
         let mut next = || columns.next().unwrap_or("-");
         match next() {
-            "K" => kinds.push(kind(&mut names, next)),
+            "K" => kinds.push(kind(&mut names, &types, next)),
             // A subresource's row follows its resource's.
             "S" => {
-                let sub = subresource(&mut names, next);
+                let sub = subresource(&mut names, &types, next);
                 if let Some(kind) = kinds.last_mut() {
                     kind.subresources.push(sub);
                 }
@@ -68,7 +90,7 @@ pub(super) fn kinds(table: &'static str) -> Vec<Arc<Kind>> {
     kinds.into_iter().map(Arc::new).collect()
 }
 
-fn kind(names: &mut Names, mut next: impl FnMut() -> &'static str) -> Kind {
+fn kind(names: &mut Names, types: &TypesByKind, mut next: impl FnMut() -> &'static str) -> Kind {
     let (group, version, plural, kind, list_kind) = (next(), next(), next(), next(), next());
     let (singular, scope, verbs, short_names, categories, hash) =
         (next(), next(), next(), next(), next(), next());
@@ -84,13 +106,17 @@ fn kind(names: &mut Names, mut next: impl FnMut() -> &'static str) -> Kind {
         namespaced: scope == "N",
         verbs: names.verbs(verbs),
         subresources: Vec::new(),
-        schema: None,
-        list_schema: None,
+        schema: types.get(&(group, version, kind)),
+        list_schema: types.get(&(group, version, list_kind)),
         storage_version_hash: names.one(hash),
     }
 }
 
-fn subresource(names: &mut Names, mut next: impl FnMut() -> &'static str) -> Subresource {
+fn subresource(
+    names: &mut Names,
+    types: &TypesByKind,
+    mut next: impl FnMut() -> &'static str,
+) -> Subresource {
     let (name, group, version, kind, verbs) = (next(), next(), next(), next(), next());
     Subresource {
         name: names.one(name),
@@ -98,6 +124,6 @@ fn subresource(names: &mut Names, mut next: impl FnMut() -> &'static str) -> Sub
         version: names.one(version),
         kind: names.one(kind),
         verbs: names.verbs(verbs),
-        schema: None,
+        schema: types.get(&(group, version, kind)),
     }
 }
