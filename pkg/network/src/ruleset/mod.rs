@@ -1,0 +1,187 @@
+//! The one table of packet rules: what is wanted, what the kernel has, and the batches between them.
+//!
+//! ```text
+//! arrives --> from-pods --> prerouting --(jump)--> services --(vmap service-ips)--> service/NS/NAME/tcp/http
+//!                                          |                                          dnat to a random endpoint
+//!                                          +--> node-ports --(vmap node-ports)--> external/NS/NAME/tcp/http
+//!                                                 +--> host ports                     mark, then as above
+//! local process --> output --(jump)--> services    (the same)
+//! for us --> input: connections to ports without endpoints are rejected
+//! through, or out --> forward, out: Service addresses nobody serves are rejected
+//! leaves --> postrouting: masquerade what could not find its way back
+//! ```
+//!
+//! A start with a table already there (kobune was restarted, its pods ran on) leaves it in force until
+//! everything wanted is known; then one batch replaces it. Connections live in conntrack and notice
+//! nothing.
+
+mod base;
+mod hairpin;
+mod host_ports;
+mod services;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::nft::{Batch, NftError, NftSocket};
+use crate::service::plan::ServicePlan;
+use crate::{HostPort, NetworkError, NodeNetworkConfig};
+
+use base::Base;
+use hairpin::Hairpins;
+use host_ports::HostPorts;
+use services::Services;
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Ruleset {
+    socket: NftSocket,
+    base: Base,
+    host_ports: HostPorts,
+    services: Services,
+    hairpins: Hairpins,
+    /// False while the kernel may have something other than what is noted here.
+    known: bool,
+}
+
+impl Ruleset {
+    /// Takes over the table that is there, or makes it, with the host ports noted by an earlier run.
+    pub(crate) fn open<'a>(
+        config: &NodeNetworkConfig,
+        host_ports: impl Iterator<Item = (&'a str, Ipv4Addr, &'a [HostPort])>,
+    ) -> Result<Self, NetworkError> {
+        let socket = NftSocket::open().map_err(NetworkError::link("opening the nf_tables socket"))?;
+        let mut ruleset = Self {
+            socket,
+            base: Base::new(config),
+            host_ports: HostPorts::default(),
+            services: Services::default(),
+            hairpins: Hairpins::default(),
+            known: false,
+        };
+        for (pod, address, ports) in host_ports {
+            ruleset.host_ports.seed(pod, address, ports);
+        }
+        let there = ruleset
+            .socket
+            .has_table(&ruleset.base.table)
+            .map_err(|error| ruleset.error(error))?;
+        if !there {
+            ruleset.rebuild()?;
+        }
+        Ok(ruleset)
+    }
+
+    fn error(&self, source: NftError) -> NetworkError {
+        NetworkError::Rules {
+            table: self.base.table.clone(),
+            source,
+        }
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::new(self.base.table.as_str())
+    }
+
+    /// Makes the table anew, all that is wanted in it, in one batch.
+    fn rebuild(&mut self) -> Result<(), NetworkError> {
+        let mut batch = self.batch();
+        batch.add_table();
+        batch.delete_table();
+        batch.add_table();
+        self.base.write(&mut batch);
+        self.hairpins = Hairpins::default();
+        self.host_ports.write_all(&mut batch, &mut self.hairpins);
+        self.services
+            .write_all(&mut batch, &mut self.hairpins, &self.base.pod_cidr);
+        self.hairpins.write(&mut batch);
+        self.known = false;
+        self.commit(batch)?;
+        self.known = true;
+        Ok(())
+    }
+
+    /// A batch that fails leaves the kernel as it was, but our notes ahead of it: the next change then
+    /// makes the table anew.
+    fn commit(&mut self, batch: Batch) -> Result<(), NetworkError> {
+        let result = self.socket.commit(batch);
+        if result.is_err() {
+            self.known = false;
+        }
+        result.map_err(|error| self.error(error))
+    }
+
+    /// Sets the ports of the node that lead to a pod; an empty list takes them back.
+    pub(crate) fn set_host_ports(
+        &mut self,
+        pod: &str,
+        address: Ipv4Addr,
+        ports: &[HostPort],
+    ) -> Result<(), NetworkError> {
+        self.host_ports.check(pod, ports)?;
+        if !self.known {
+            return self.set_host_ports_in_inherited(pod, address, ports);
+        }
+        let mut batch = self.batch();
+        self.host_ports
+            .replace(pod, address, ports, &mut batch, &mut self.hairpins);
+        self.hairpins.write(&mut batch);
+        self.commit(batch)
+    }
+
+    /// The table is an earlier run's and keeps its Services for the moment they are not known yet; its
+    /// host ports are replaced by ours. A table that cannot take them is made anew.
+    fn set_host_ports_in_inherited(
+        &mut self,
+        pod: &str,
+        address: Ipv4Addr,
+        ports: &[HostPort],
+    ) -> Result<(), NetworkError> {
+        if !self.host_ports.seed(pod, address, ports) {
+            return Ok(());
+        }
+        let mut batch = self.batch();
+        let mut hairpins = Hairpins::default();
+        self.host_ports.flush(&mut batch);
+        self.host_ports.write_all(&mut batch, &mut hairpins);
+        hairpins.write(&mut batch);
+        match self.socket.commit(batch) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::info!(
+                    error = &error as &dyn std::error::Error,
+                    "packet rules of another version replaced"
+                );
+                self.rebuild()
+            }
+        }
+    }
+
+    /// Sets what packets to Services meet: with `whole`, these and no others; otherwise changes of these.
+    pub(crate) fn set_services(
+        &mut self,
+        plans: Vec<(Arc<str>, ServicePlan)>,
+        whole: bool,
+    ) -> Result<(), NetworkError> {
+        if whole {
+            self.services.keep_only(&plans);
+        }
+        let mut batch = self.batch();
+        self.services
+            .change(plans, &mut batch, &mut self.hairpins, &self.base.pod_cidr);
+        if !self.known {
+            return self.rebuild();
+        }
+        self.hairpins.write(&mut batch);
+        self.commit(batch)
+    }
+
+    /// Deletes the table.
+    pub(crate) fn remove(&mut self) -> Result<(), NetworkError> {
+        let mut batch = self.batch();
+        batch.add_table();
+        batch.delete_table();
+        self.known = false;
+        self.commit(batch)
+    }
+}

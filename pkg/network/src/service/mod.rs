@@ -1,0 +1,3 @@
+//! Services: from the API's Services and EndpointSlices to packet rules.
+
+pub mod plan;
