@@ -1,9 +1,12 @@
 //! What a Kubernetes object is: kinds, schema, defaulting, validation, patches. Pure.
 
+pub mod defaults;
+pub mod field_labels;
 pub mod fields;
 pub mod kinds;
 pub mod meta;
 pub mod names;
+pub mod quantity;
 pub mod schema;
 pub mod selectors;
 pub mod status;

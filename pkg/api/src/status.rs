@@ -2,6 +2,7 @@
 //! reasons and message forms.
 
 use crate::fields::{self, FieldError};
+use crate::kinds::Kind;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Display};
@@ -35,6 +36,24 @@ impl<'a> From<(&'a str, &'a str)> for GroupKind<'a> {
     /// From (group, kind).
     fn from((group, kind): (&'a str, &'a str)) -> Self {
         GroupKind { group, kind }
+    }
+}
+
+impl<'a> From<&'a Kind> for GroupResource<'a> {
+    fn from(kind: &'a Kind) -> Self {
+        GroupResource {
+            group: &kind.group,
+            resource: &kind.plural,
+        }
+    }
+}
+
+impl<'a> From<&'a Kind> for GroupKind<'a> {
+    fn from(kind: &'a Kind) -> Self {
+        GroupKind {
+            group: &kind.group,
+            kind: &kind.kind,
+        }
     }
 }
 
