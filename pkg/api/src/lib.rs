@@ -1,11 +1,13 @@
 //! What a Kubernetes object is: kinds, schema, defaulting, validation, patches. Pure.
 
+pub mod decode;
 pub mod defaults;
 pub mod field_labels;
 pub mod fields;
 pub mod kinds;
 pub mod meta;
 pub mod names;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selectors;

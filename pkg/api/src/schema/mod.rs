@@ -36,6 +36,11 @@ impl TypeId {
     fn index(self) -> usize {
         (self.0 & 0xffff) as usize
     }
+
+    /// Place in [`builtin_types`] of a built-in type.
+    pub(crate) fn builtin_index(self) -> Option<usize> {
+        (self.schema() == 0).then(|| self.index())
+    }
 }
 
 /// The types of one API, or of one custom resource.
@@ -111,6 +116,15 @@ pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<TypeId> {
     builtin_types()
         .find(|(_, ty)| ty.kinds.iter().any(same))
         .map(|(id, _)| id)
+}
+
+/// The shape of a JSON schema within a CustomResourceDefinition.
+pub(crate) fn json_schema() -> &'static Shape {
+    static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
+        find_type("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
+            .map_or(Shape::Json, Shape::Object)
+    });
+    &SHAPE
 }
 
 #[cfg(test)]

@@ -145,9 +145,7 @@ impl Field {
     /// Whether upstream does not write the value: a field without presence of its own holds its zero value.
     pub fn omits(&self, value: &Value) -> bool {
         match value {
-            Value::Null => {
-                self.pointer() || self.flags & (OMIT_EMPTY | OMIT_ZERO) != 0 || !self.shape.nullable()
-            }
+            Value::Null => true,
             _ if self.pointer() => false,
             Value::Object(map) => map.is_empty() && self.omits_empty_map(),
             Value::Array(list) => list.is_empty() && self.flags & OMIT_EMPTY != 0,
@@ -193,14 +191,6 @@ impl Field {
 }
 
 impl Shape {
-    /// Whether Go's type has a nil that JSON writes as null.
-    fn nullable(&self) -> bool {
-        matches!(
-            self,
-            Shape::List(_) | Shape::Map(_) | Shape::Bytes | Shape::Strings
-        )
-    }
-
     /// Whether Go's type is a struct, which `omitempty` never drops.
     fn go_struct(&self) -> bool {
         use Shape::*;
