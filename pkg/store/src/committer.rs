@@ -99,6 +99,8 @@ impl Committer {
             }
         };
         self.finish();
+        // Lets go of the database, so that who asked may open it again.
+        drop(self);
         if let Some(reply) = closed {
             // Who asked may have stopped waiting.
             let _ = reply.send(());

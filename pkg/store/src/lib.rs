@@ -29,6 +29,7 @@ pub mod memory_backend;
 mod op;
 mod plan;
 mod record;
+pub mod sled_backend;
 mod snapshot;
 mod store;
 mod watch;
