@@ -1,1 +1,2 @@
 //! The pods of this node.
+pub mod streams;
