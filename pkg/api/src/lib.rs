@@ -5,6 +5,7 @@ pub mod defaults;
 pub mod field_labels;
 pub mod fields;
 pub mod kinds;
+pub mod merge;
 pub mod meta;
 pub mod names;
 pub mod protobuf;

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Number, Value};
 
+use crate::quantity::{Quantity, QuantityError};
 use crate::schema::{Shape, Types};
 
 /// Layout of times in Go's error texts.
@@ -76,25 +77,10 @@ fn time(text: String, format: &str, layout: &str) -> Result<String, String> {
 }
 
 fn quantity(text: String) -> Result<String, String> {
-    const MALFORMED: &str =
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-    let trimmed = text.trim();
-    let digits = trimmed.trim_start_matches(['+', '-']);
-    let number = digits
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(digits.len());
-    let signs = trimmed.len() - digits.len();
-    let unit = digits[number..].trim_end_matches(|c: char| c.is_ascii_digit());
-    let unit = unit.strip_suffix(['-', '+']).unwrap_or(unit);
-    let known = unit.chars().all(|c| "eEinumkKMGTP".contains(c));
-    if number == 0 || signs > 1 || !known || !digits[..number].contains(|c: char| c.is_ascii_digit()) {
-        return Err(MALFORMED.to_owned());
-    }
-    Ok(if trimmed.len() == text.len() {
-        text
-    } else {
-        trimmed.to_owned()
-    })
+    let canonical = Quantity::parse(text.trim())
+        .map_err(|error: QuantityError| error.to_string())?
+        .to_string();
+    Ok(if canonical == text { text } else { canonical })
 }
 
 /// Name of Go's type, as its errors give it.

@@ -38,7 +38,7 @@ fn sample(types: &Types, shape: &Shape, depth: u32, salt: &mut u64) -> Value {
         Shape::Double => json!(n as f64 + 0.5),
         Shape::String => json!(format!("text-{n}")),
         Shape::Bytes => json!("aGVsbG8="),
-        Shape::Quantity => json!(format!("{n}m")),
+        Shape::Quantity => json!(format!("{}m", n * 10 + 1)),
         Shape::IntOrString => {
             if n % 2 == 0 {
                 json!(n)
@@ -76,9 +76,9 @@ fn every_type_survives_a_round_trip() {
         if ty.name.contains(".APIResource") {
             continue;
         }
-        let value = full(&types, id, 8, &mut salt);
+        let value = full(&types, id, 6, &mut salt);
         let back = decode_protobuf(&encode_protobuf(&value, id), id).unwrap();
-        assert_eq!(back, value, "{}", ty.name);
+        assert!(back == value, "{}", ty.name);
     }
 }
 
@@ -88,12 +88,12 @@ fn every_kind_survives_its_envelope() {
     for kind in crate::kinds::builtin() {
         for (root, name) in [(kind.schema, &kind.kind), (kind.list_schema, &kind.list_kind)] {
             let Some(root) = root else { continue };
-            let mut value = full(&Types::of(root), root, 6, &mut salt);
+            let mut value = full(&Types::of(root), root, 5, &mut salt);
             value["apiVersion"] = kind.api_version().into();
             value["kind"] = (**name).into();
             let envelope = encode_envelope(&value, root);
             assert!(envelope.starts_with(b"k8s\0"));
-            assert_eq!(decode_envelope(&envelope, None).unwrap(), value);
+            assert!(decode_envelope(&envelope, None).unwrap() == value, "{name}");
         }
     }
 }
@@ -103,10 +103,10 @@ fn what_is_full_passes_the_json_walk_unchanged() {
     let mut salt = 0;
     for kind in crate::kinds::builtin() {
         let root = kind.schema.unwrap();
-        let value = full(&Types::of(root), root, 6, &mut salt);
+        let value = full(&Types::of(root), root, 5, &mut salt);
         let mut walked = value.clone();
         crate::decode::prune_and_check(root, &mut walked, crate::decode::FieldValidation::Strict).unwrap();
-        assert_eq!(walked, value, "{}", kind.group_resource());
+        assert!(walked == value, "{}", kind.group_resource());
     }
 }
 
