@@ -13,4 +13,3 @@ pub mod quantity;
 pub mod schema;
 pub mod selectors;
 pub mod status;
-pub mod table;

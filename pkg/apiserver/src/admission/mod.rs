@@ -1,0 +1,35 @@
+//! Admission: what must hold in the cluster, beside the object's own rules, before a write is done.
+//!
+//! ```text
+//! namespace lifecycle ─ node restriction ─ service account ─ priority ─ tolerations ─ (quota's place)
+//! ```
+
+mod namespaces;
+mod nodes;
+mod pods;
+
+use kobune_api::status::Status;
+use serde_json::Value;
+
+use crate::registry::call::Call;
+
+/// A new object.
+pub fn create(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    namespaces::create(call, object)?;
+    nodes::create(call, object)?;
+    if call.row.is("", "pods") {
+        pods::create(call, object)?;
+    }
+    Ok(())
+}
+
+/// A changed object.
+pub fn update(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    nodes::update(call, part, old, new)
+}
+
+/// An object about to be deleted.
+pub fn delete(call: &Call<'_>, object: &Value) -> Result<(), Status> {
+    namespaces::delete(call, object)?;
+    nodes::delete(call, object)
+}

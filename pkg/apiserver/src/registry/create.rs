@@ -1,0 +1,178 @@
+//! Create: a new object from its body to the store.
+//!
+//! ```text
+//! decode ─ default ─ admit ─ identity ─ prepare ─ validate ─ reserve ─ commit
+//!                      ▲                                                  │
+//!                      └───────── generateName: taken, another name ──────┘
+//! ```
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use kobune_api::fields::FieldError;
+use kobune_api::status::{Reason, Status};
+use kobune_api::{meta, names};
+use kobune_store::{CommitError, Expect, Op};
+use serde_json::Value;
+
+use super::call::Call;
+use super::encode::{encode, unstored};
+use super::options::WriteOptions;
+use super::{output, update};
+use crate::http::body::Body;
+use crate::{admission, rules};
+
+/// How many names are tried for a `generateName`.
+const NAME_ATTEMPTS: usize = 8;
+
+/// POST to a collection.
+pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::parse(call.query, "CreateOptions")?;
+    let mut object = update::decode(call, &body, options.validation)?;
+    place(call, &mut object)?;
+    rules::defaults(&call.row.kind, &mut object);
+    let bytes = insert(call, object, &options).await?;
+    output::object(call, StatusCode::CREATED, &bytes)
+}
+
+/// Puts the object into the namespace of the path, or refuses it.
+pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    let wanted = call.info.namespace;
+    if !call.row.kind.namespaced {
+        if meta::namespace(object).is_empty() {
+            return Ok(());
+        }
+        if call.row.is("", "namespaces") {
+            meta::remove(object, "namespace");
+            return Ok(());
+        }
+        return Err(Status::bad_request("namespace must be empty for a cluster-scoped resource"));
+    }
+    let given = meta::namespace(object);
+    if given.is_empty() {
+        meta::set(object, "namespace", wanted);
+    } else if given != wanted {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Admits, completes, validates and stores a decoded and defaulted object; gives its stored bytes.
+pub(super) async fn insert(
+    call: &Call<'_>,
+    mut object: Value,
+    options: &WriteOptions<'_>,
+) -> Result<Bytes, Status> {
+    if !meta::resource_version(&object).is_empty() {
+        let message = "resourceVersion should not be set on objects to be created";
+        return Err(Status::new(500, Reason::Unknown, message));
+    }
+    admission::create(call, &mut object)?;
+    complete(call, &mut object)?;
+    update::track(call, None, &mut object, options, "");
+    let generated = meta::name(&object).is_empty();
+    let base = meta::text(&object, "generateName").to_owned();
+    for attempt in 1.. {
+        if generated && !base.is_empty() {
+            meta::set(&mut object, "name", names::generate(&base, call.server.random()));
+        }
+        let stored = store(call, &mut object, options).await;
+        match stored {
+            Ok(bytes) => return Ok(bytes),
+            Err(status) if status.reason != Reason::AlreadyExists || !generated => return Err(status),
+            Err(_) if attempt < NAME_ATTEMPTS => {}
+            Err(_) => {
+                let name = meta::name(&object);
+                return Err(Status::generate_name_conflict(call.row.resource(), name));
+            }
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// What only the server sets on a new object, and the kind's own preparations.
+fn complete(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    meta::begin_life(object, &call.server.new_uid(), call.now);
+    if call.row.facts.generation.is_empty() {
+        meta::remove(object, "generation");
+    } else {
+        meta::set(object, "generation", 1);
+    }
+    let has_status = call.row.kind.subresource("status").is_some();
+    if has_status && !call.row.facts.created_with_status {
+        reset_status(call, object);
+    }
+    call.row.strategy.prepare_create(call, object)
+}
+
+/// A status in a body is not the client's to set; what a kind's status begins with is.
+fn reset_status(call: &Call<'_>, object: &mut Value) {
+    let mut fresh = Value::Object(serde_json::Map::new());
+    crate::object::as_map(&mut fresh).insert("status".to_owned(), serde_json::json!({}));
+    crate::object::restore(object, &fresh, "status");
+    rules::defaults(&call.row.kind, object);
+}
+
+fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    if meta::name(object).is_empty() {
+        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+    }
+    errors.extend(rules::validate_create(&call.row.kind, object));
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(call.row.group_kind(), meta::name(object), &errors))
+}
+
+async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
+    validate(call, object)?;
+    let reservation = call.row.strategy.reserve(call, None, object)?;
+    let name = meta::name(object).to_owned();
+    let key = call.row.key(call.info.namespace, &name);
+    if options.dry_run {
+        return match call.server.store.get(&key) {
+            Some(there) => Err(exists(call, &name, &there.value)),
+            None => Ok(unstored(object)),
+        };
+    }
+    let durability = call.row.strategy.durability(None, object);
+    let value = match call.row.convert {
+        None => encode(object),
+        Some(convert) => {
+            let mut stored = object.clone();
+            convert.store(&mut stored);
+            encode(&stored)
+        }
+    };
+    let put = Op::Put { key, value, expect: Expect::Absent };
+    match call.server.store.commit(vec![put], durability).await {
+        Ok(mut committed) => {
+            if let Some(reservation) = reservation {
+                reservation.keep();
+            }
+            match committed.records.pop().flatten() {
+                Some(record) => {
+                    call.server.wrote(call.row, &record);
+                    Ok(record.value.clone())
+                }
+                None => Err(Status::internal("the store did not return the object")),
+            }
+        }
+        Err(CommitError::Conflict { current, .. }) => {
+            let there = current.map(|record| record.value.clone()).unwrap_or_default();
+            Err(exists(call, &name, &there))
+        }
+        Err(error) => Err(update::failed(call, &error)),
+    }
+}
+
+/// The name is taken; says so if its owner is on its way out.
+fn exists(call: &Call<'_>, name: &str, there: &[u8]) -> Status {
+    let mut status = Status::already_exists(call.row.resource(), name);
+    if meta::Meta::parse(there).is_ok_and(|there| there.metadata.is_deleting()) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    status
+}

@@ -1,0 +1,152 @@
+//! From stored bytes to the answer: as they are where the client takes JSON, reshaped where it asks
+//! for a table, for metadata only, or for another encoding.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use kobune_api::meta;
+use kobune_api::status::Status;
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::list::Found;
+use super::table;
+use crate::http::body::Body;
+use crate::http::negotiate::{Encoding, Shape};
+use crate::http::respond::response;
+
+/// Answers with one stored object.
+pub fn object(call: &Call<'_>, code: StatusCode, bytes: &Bytes) -> Result<Response<Body>, Status> {
+    if call.answer.shape == Shape::Object && call.answer.encoding == Encoding::Json && call.row.convert.is_none() {
+        return Ok(response(code, Encoding::Json.media_type(), bytes.clone()));
+    }
+    let object = call.read(bytes)?;
+    match call.answer.shape {
+        Shape::Object => Ok(write(call, code, &object, call.row.kind.schema)),
+        Shape::Partial => Ok(write(call, code, &partial(object, "PartialObjectMetadata"), None)),
+        Shape::Table => {
+            let head = json!({"resourceVersion": meta::resource_version(&object)});
+            let include = table::include(call.query)?;
+            let table = table::table(call.row, include, head, vec![object], true, call.now);
+            Ok(write(call, code, &table, None))
+        }
+    }
+}
+
+/// Answers with an object that is not of the call's kind, a Scale for example.
+pub fn value(call: &Call<'_>, code: StatusCode, object: &Value) -> Response<Body> {
+    let schema = call.row.kind.subresource(call.info.subresource).and_then(|sub| sub.schema);
+    write(call, code, object, schema)
+}
+
+/// Answers with a Status.
+pub fn status(call: &Call<'_>, code: StatusCode, object: &Value) -> Response<Body> {
+    write(call, code, object, None)
+}
+
+/// Writes a tree in the encoding that was asked for.
+fn write(
+    call: &Call<'_>,
+    code: StatusCode,
+    object: &Value,
+    schema: Option<kobune_api::schema::TypeId>,
+) -> Response<Body> {
+    let (encoding, bytes) = crate::encoding::write(call.answer.encoding, object, schema);
+    response(code, encoding.media_type(), bytes)
+}
+
+/// Answers with a list.
+pub fn list(call: &Call<'_>, found: Found) -> Result<Response<Body>, Status> {
+    let plain = call.answer.shape == Shape::Object && call.row.convert.is_none();
+    if plain && call.answer.encoding == Encoding::Json {
+        return Ok(joined(call, found));
+    }
+    let head = list_meta(&found);
+    let read = found.records.iter().map(|record| call.read(&record.value));
+    let items: Vec<Value> = read.collect::<Result<_, _>>()?;
+    let row = call.row;
+    let (object, schema) = match call.answer.shape {
+        Shape::Table => {
+            let include = table::include(call.query)?;
+            (table::table(row, include, head, items, true, call.now), None)
+        }
+        Shape::Partial => {
+            let items: Vec<_> = items.into_iter().map(|item| partial(item, "PartialObjectMetadata")).collect();
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": head, "items": items});
+            (list, None)
+        }
+        Shape::Object => {
+            let list = json!({"kind": &*row.kind.list_kind, "apiVersion": row.kind.api_version(),
+                "metadata": head, "items": items});
+            (list, row.kind.list_schema)
+        }
+    };
+    Ok(write(call, StatusCode::OK, &object, schema))
+}
+
+/// The list as a head, the stored bytes of each item, and a tail.
+fn joined(call: &Call<'_>, found: Found) -> Response<Body> {
+    let kind = &call.row.kind;
+    let head = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+        kind.list_kind,
+        kind.api_version(),
+        list_meta(&found)
+    );
+    let mut pieces = Vec::with_capacity(found.records.len() * 2 + 2);
+    pieces.push(Bytes::from(head));
+    for (at, record) in found.records.iter().enumerate() {
+        if at > 0 {
+            pieces.push(Bytes::from_static(b","));
+        }
+        pieces.push(record.value.clone());
+    }
+    pieces.push(Bytes::from_static(b"]}\n"));
+    response(StatusCode::OK, Encoding::Json.media_type(), Body::joined(pieces))
+}
+
+fn list_meta(found: &Found) -> Value {
+    let mut head = Map::new();
+    head.insert("resourceVersion".into(), found.revision.to_string().into());
+    if let Some(token) = &found.continues {
+        head.insert("continue".into(), token.as_str().into());
+    }
+    if let Some(left) = found.remaining {
+        head.insert("remainingItemCount".into(), left.into());
+    }
+    Value::Object(head)
+}
+
+/// An object reduced to its metadata.
+pub fn partial(mut object: Value, kind: &str) -> Value {
+    let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_default();
+    json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+}
+
+/// Puts a continue token into a failure's `metadata`: the message travels with the token, because a
+/// Status has no place of its own for it.
+pub fn with_continue(mut status: Status, token: &str) -> Status {
+    status.details.get_or_insert_default().uid = format!("{CONTINUE}{token}");
+    status
+}
+
+/// Marks the place where [`with_continue`] puts the token until [`failure`] moves it.
+const CONTINUE: &str = "continue:";
+
+/// A failure as an answer.
+pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
+    let mut object = status.to_json();
+    let token = crate::object::text(&object, &["details", "uid"]).strip_prefix(CONTINUE);
+    if let Some(token) = token.map(str::to_owned) {
+        meta::set(&mut object, "continue", token);
+        crate::object::as_map(&mut object).remove("details");
+    }
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (encoding, bytes) = crate::encoding::write(encoding, &object, None);
+    let mut response = response(code, encoding.media_type(), bytes);
+    let retry = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if retry > 0 && matches!(status.code, 429 | 500 | 503 | 504) {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    response
+}

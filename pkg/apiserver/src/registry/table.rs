@@ -1,0 +1,58 @@
+//! `meta.k8s.io/v1 Table`: what kubectl prints.
+
+use jiff::Timestamp;
+use kobune_api::status::Status;
+use serde_json::{Value, json};
+
+use super::output::partial;
+use super::row::Row;
+use crate::http::query::{Query, quoted};
+
+/// What a row carries of its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Include {
+    /// Nothing.
+    None,
+    /// Its metadata.
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+/// Makes a table of objects; `head` is its `metadata`, `columns` are left out after the first of a
+/// watch.
+pub fn table(
+    row: &Row,
+    include: Include,
+    head: Value,
+    objects: Vec<Value>,
+    columns: bool,
+    now: Timestamp,
+) -> Value {
+    let (definitions, cells) = crate::rules::table(&row.kind, &objects, now);
+    let rows: Vec<Value> = objects
+        .into_iter()
+        .zip(cells)
+        .map(|(object, cells)| match include {
+            Include::None => json!({"cells": cells, "object": null}),
+            Include::Metadata => json!({"cells": cells, "object": partial(object, "PartialObjectMetadata")}),
+            Include::Object => json!({"cells": cells, "object": object}),
+        })
+        .collect();
+    let definitions = if columns { definitions } else { Value::Null };
+    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": head,
+        "columnDefinitions": definitions, "rows": rows})
+}
+
+/// Reads `includeObject`.
+pub fn include(query: &Query<'_>) -> Result<Include, Status> {
+    match query.text("includeObject") {
+        None | Some("Metadata") => Ok(Include::Metadata),
+        Some("None") => Ok(Include::None),
+        Some("Object") => Ok(Include::Object),
+        Some(other) => Err(Status::bad_request(format!(
+            "Invalid value: {}: must be 'Metadata', 'Object', 'None', or empty",
+            quoted(other)
+        ))),
+    }
+}

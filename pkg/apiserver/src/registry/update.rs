@@ -1,0 +1,275 @@
+//! Changing an object that is there: the one path of update, patch and every subresource that
+//! writes.
+//!
+//! ```text
+//! read ─ make the new state ─ check versions ─ keep what is not the client's ─ prepare ─ admit ─
+//! validate ─ same? done ─ commit at the version read ─ changed meanwhile: read again
+//! ```
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use kobune_api::fields::FieldError;
+use kobune_api::meta;
+use kobune_api::status::{Reason, Status};
+use kobune_store::{CommitError, Expect, Op};
+use serde_json::Value;
+
+use super::call::Call;
+use super::encode::{encode, is_same, unstored};
+use super::options::WriteOptions;
+use super::{create, delete, output};
+use crate::http::body::Body;
+use crate::http::negotiate::content_type;
+use crate::object::{put, restore, restore_meta};
+use crate::rules::FieldValidation;
+use crate::{admission, rules};
+
+/// How often a write that names no version is tried against others' writes.
+const ATTEMPTS: usize = 50;
+
+/// What a change makes of the object that is there; `None`: it is not there and was asked for.
+pub type Make<'m> = dyn FnMut(&Value) -> Result<Value, Status> + Send + 'm;
+
+/// The outcome of a change.
+pub struct Changed {
+    /// The object as it is now, in the stored version.
+    pub bytes: Bytes,
+    /// Whether the change was the last one: the object is gone.
+    pub gone: bool,
+}
+
+/// PUT on an object or a part of it that has the object's own type.
+pub async fn update(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::parse(call.query, "UpdateOptions")?;
+    let mut object = decode(call, &body, options.validation)?;
+    create::place(call, &mut object)?;
+    named(call, &mut object)?;
+    rules::defaults(&call.row.kind, &mut object);
+    let part = call.info.subresource;
+    let creates = call.row.facts.create_on_update && part.is_empty();
+    if creates && call.server.store.get(&call.key()).is_none() && meta::uid(&object).is_empty() {
+        let bytes = create::insert(call, object, &options).await?;
+        return output::object(call, StatusCode::CREATED, &bytes);
+    }
+    let changed = change(call, part, &options, &mut |_| Ok(object.clone())).await?;
+    output::object(call, StatusCode::OK, &changed.bytes)
+}
+
+/// Decodes a body that must be of the call's kind and version.
+pub(crate) fn decode(call: &Call<'_>, body: &Bytes, mode: FieldValidation) -> Result<Value, Status> {
+    let decoded = rules::decode(&call.row.kind, content_type(call.headers), body, mode)?;
+    decoded.warnings.into_iter().for_each(|warning| call.warn(warning));
+    Ok(decoded.value)
+}
+
+/// The object must have the name of the path.
+fn named(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    let given = meta::name(object);
+    if given.is_empty() {
+        meta::set(object, "name", call.info.name);
+    } else if given != call.info.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            call.info.name
+        )));
+    }
+    Ok(())
+}
+
+/// Applies a change until it is stored, refused, or changes nothing.
+pub async fn change(
+    call: &Call<'_>,
+    part: &str,
+    options: &WriteOptions<'_>,
+    make: &mut Make<'_>,
+) -> Result<Changed, Status> {
+    let key = call.key();
+    for _ in 0..ATTEMPTS {
+        let Some(record) = call.server.store.get(&key) else {
+            return Err(Status::not_found(call.row.resource(), call.info.name));
+        };
+        let old = call.read(&record.value)?;
+        let mut new = make(&old)?;
+        check_version(call, &old, &new)?;
+        keep(call, part, &old, &mut new);
+        call.row.strategy.prepare_update(call, part, &old, &mut new)?;
+        bump_generation(call, &old, &mut new);
+        admission::update(call, part, &old, &mut new)?;
+        validate(call, part, &old, &new)?;
+        track(call, Some(&old), &mut new, options, part);
+        let reservation = call.row.strategy.reserve(call, Some(&old), &mut new)?;
+        let goes = meta::metadata(&new).is_some_and(|_| delete::is_finished(call, &new));
+        let durability = call.row.strategy.durability(Some(&old), &new);
+        let value = match call.row.convert {
+            None => encode(&new),
+            Some(convert) => {
+                let mut stored = new.clone();
+                convert.store(&mut stored);
+                encode(&stored)
+            }
+        };
+        if !goes && is_same(&value, &record.value) {
+            return Ok(Changed { bytes: record.value.clone(), gone: false });
+        }
+        if options.dry_run {
+            return Ok(Changed { bytes: unstored(&new), gone: goes });
+        }
+        let expect = Expect::Revision(record.revision);
+        let op = if goes {
+            Op::Delete { key: key.clone(), expect, last: Some(value) }
+        } else {
+            Op::Put { key: key.clone(), value, expect }
+        };
+        let durability = if goes { kobune_store::Durability::Synced } else { durability };
+        match call.server.store.commit(vec![op], durability).await {
+            Ok(mut committed) => {
+                if let Some(reservation) = reservation {
+                    reservation.keep();
+                }
+                if goes {
+                    call.row.strategy.deleted(call, &new);
+                    return Ok(Changed { bytes: unstored(&new), gone: true });
+                }
+                let Some(record) = committed.records.pop().flatten() else {
+                    return Err(Status::internal("the store did not return the object"));
+                };
+                call.server.wrote(call.row, &record);
+                return Ok(Changed { bytes: record.value.clone(), gone: false });
+            }
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(failed(call, &error)),
+        }
+    }
+    Err(Status::modified(call.row.resource(), call.info.name))
+}
+
+/// The version and identity the client saw must be those that are there.
+fn check_version(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), Status> {
+    let (uid, has) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != has {
+        return Err(Status::uid_mismatch(call.row.resource(), call.info.name, uid, has));
+    }
+    let version = meta::resource_version(new);
+    if version.is_empty() || version == "0" {
+        if call.row.facts.conditional_update {
+            let zero = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            return Err(Status::invalid(call.row.group_kind(), call.info.name, &[zero]));
+        }
+    } else if version.parse::<u64>().is_err() {
+        let bad = FieldError::invalid(
+            "metadata.resourceVersion",
+            version,
+            format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
+        );
+        return Err(Status::invalid(call.row.group_kind(), call.info.name, &[bad]));
+    } else if version != meta::resource_version(old) {
+        return Err(Status::modified(call.row.resource(), call.info.name));
+    }
+    Ok(())
+}
+
+/// Takes from the old object what a client cannot set by this way in.
+fn keep(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) {
+    for field in ["creationTimestamp", "uid", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        // Setting another uid or creation time is an error that validation reports; leaving them out
+        // is not.
+        let given = matches!(field, "creationTimestamp" | "uid")
+            && meta::metadata(new).and_then(|map| map.get(field)).is_some_and(|value| !value.is_null());
+        if !given {
+            restore_meta(new, old, field);
+        }
+    }
+    meta::remove(new, "selfLink");
+    let has_status = call.row.kind.subresource("status").is_some();
+    match part {
+        "" if has_status => restore(new, old, "status"),
+        "status" => {
+            let others: Vec<String> = all_fields(old, new);
+            for field in others.iter().filter(|field| *field != "status" && *field != "metadata") {
+                restore(new, old, field);
+            }
+            if call.row.facts.status_keeps_metadata {
+                keep_metadata(old, new);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn all_fields(old: &Value, new: &Value) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for object in [old, new] {
+        all.extend(object.as_object().into_iter().flat_map(|map| map.keys().cloned()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Upstream's `ResetObjectMetaForStatus`: labels, annotations, finalizers and owners stay.
+pub(crate) fn keep_metadata(old: &Value, new: &mut Value) {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "managedFields",
+    ] {
+        restore_meta(new, old, field);
+    }
+}
+
+/// The generation counts the changes of what the user asks for.
+fn bump_generation(call: &Call<'_>, old: &Value, new: &mut Value) {
+    let watched = call.row.facts.generation;
+    let changed = watched.iter().any(|field| match *field {
+        "metadata" => {
+            let annotations = ["metadata", "annotations"];
+            crate::object::at(old, &annotations) != crate::object::at(new, &annotations)
+        }
+        field => old.get(field) != new.get(field),
+    });
+    if changed {
+        meta::set(new, "generation", meta::generation(old) + 1);
+    }
+}
+
+fn validate(call: &Call<'_>, part: &str, old: &Value, new: &Value) -> Result<(), Status> {
+    let errors = rules::validate_update(&call.row.kind, part, old, new);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(call.row.group_kind(), meta::name(new), &errors))
+}
+
+/// Records who set which field.
+pub(super) fn track(
+    call: &Call<'_>,
+    old: Option<&Value>,
+    new: &mut Value,
+    options: &WriteOptions<'_>,
+    part: &str,
+) {
+    let _ = (call, old, options, part);
+    put(meta::metadata_mut(new), "managedFields", None);
+}
+
+/// What the store said, in the API's words.
+pub(super) fn failed(call: &Call<'_>, error: &CommitError) -> Status {
+    match error {
+        CommitError::Conflict { .. } => Status::modified(call.row.resource(), call.info.name),
+        CommitError::Full { .. } => {
+            tracing::error!(%error, "a write was refused");
+            Status::new(507, Reason::InternalError, "etcdserver: mvcc: database space exceeded: no space left on the disk of the datastore")
+        }
+        CommitError::TooLarge { limit, .. } => Status::too_large(*limit),
+        CommitError::Closed => Status::service_unavailable("the server is shutting down"),
+        CommitError::Backend { .. } => {
+            tracing::error!(error = %crate::describe(error), "a write failed");
+            Status::internal(crate::describe(error))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The doors to the object model: what comes in is decoded, defaulted and validated, in the API's
+//! words for what can be wrong.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use kobune_api::decode::{ContentType, DecodeError, Decoded, decode as read};
+use kobune_api::defaults;
+use kobune_api::fields::FieldError;
+use kobune_api::kinds::Kind;
+use kobune_api::merge::{self, MergeError};
+use kobune_api::schema::{TypeId, find_kind};
+use kobune_api::status::{Reason, Status};
+use serde_json::Value;
+
+pub use kobune_api::decode::FieldValidation;
+
+use crate::registry::call::Call;
+use crate::registry::options::WriteOptions;
+
+const ACCEPTED: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+fn content(content_type: &str) -> Result<ContentType, Status> {
+    if content_type.is_empty() {
+        return Ok(ContentType::Json);
+    }
+    ContentType::from_media_type(content_type).ok_or_else(|| Status::unsupported_media_type(&ACCEPTED))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn undecodable(error: DecodeError) -> Status {
+    Status::bad_request(error.to_string())
+}
+
+/// Reads an object of a kind from a request's body.
+pub fn decode(kind: &Kind, content_type: &str, body: &Bytes, mode: FieldValidation) -> Result<Decoded, Status> {
+    let content = content(content_type)?;
+    read(Some(kind), kind.schema, content, body, mode).map_err(undecodable)
+}
+
+/// Reads an object of another type than the resource's: options, bindings, scales.
+pub fn decode_as(
+    root: Option<TypeId>,
+    content_type: &str,
+    body: &Bytes,
+    mode: FieldValidation,
+) -> Result<Value, Status> {
+    let content = content(content_type)?;
+    read(None, root, content, body, mode).map(|decoded| decoded.value).map_err(undecodable)
+}
+
+/// Reads the body of the call's subresource.
+pub fn decode_part(call: &Call<'_>, body: &Bytes, mode: FieldValidation) -> Result<Value, Status> {
+    let sub = call.row.kind.subresource(call.info.subresource);
+    let root = sub.and_then(|sub| sub.schema);
+    decode_as(root, crate::http::negotiate::content_type(call.headers), body, mode)
+}
+
+/// Reads `DeleteOptions`.
+pub fn decode_options(content_type: &str, body: &Bytes) -> Result<Value, Status> {
+    let root = find_kind("", "v1", "DeleteOptions");
+    decode_as(root, content_type, body, FieldValidation::Ignore)
+}
+
+/// Fills in what upstream fills in, and the fields it always writes.
+pub fn defaults(kind: &Kind, object: &mut Value) {
+    if let Some(root) = kind.schema {
+        kobune_api::decode::apply_defaults(root, object);
+    }
+    defaults::apply(kind, object);
+    if let Some(root) = kind.schema {
+        kobune_api::decode::complete(root, object);
+    }
+}
+
+/// The errors of a new object.
+pub fn validate_create(_kind: &Kind, _object: &Value) -> Vec<FieldError> {
+    Vec::new()
+}
+
+/// The errors of a changed object.
+pub fn validate_update(_kind: &Kind, _part: &str, _old: &Value, _new: &Value) -> Vec<FieldError> {
+    Vec::new()
+}
+
+/// A patch that was not applied, in upstream's codes: 400 for what is no patch, 422 for what does not
+/// fit the object.
+#[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+pub fn unpatchable(error: MergeError) -> Status {
+    match error {
+        MergeError::JsonPatch(_) => Status::new(422, Reason::Invalid, format!("the server rejected our request due to an error in our request: {error}")),
+        MergeError::TooManyOperations(_) => Status::new(413, Reason::RequestEntityTooLarge, error.to_string()),
+        _ => Status::bad_request(error.to_string()),
+    }
+}
+
+/// Reads a patch that is an object, in JSON or YAML.
+pub fn patch_object(body: &Bytes, yaml: bool) -> Result<Value, Status> {
+    let content = if yaml { ContentType::Yaml } else { ContentType::Json };
+    let decoded = read(None, None, content, body, FieldValidation::Ignore);
+    decoded
+        .map(|decoded| decoded.value)
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
+}
+
+/// Brings a patched object into the form of a decoded one: unknown fields go, and are told.
+pub fn prune(kind: &Kind, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>, Status> {
+    match kind.schema {
+        Some(root) => kobune_api::decode::prune_and_check(root, object, mode).map_err(|error| match error {
+            // Upstream decodes the result of a patch and calls what it finds there invalid.
+            DecodeError::Strict(_) => Status::new(422, Reason::Invalid, error.to_string()),
+            error => undecodable(error),
+        }),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Kubernetes' own merge. Kinds without a schema know no merge keys.
+pub fn strategic_merge(kind: &Kind, object: &mut Value, patch: &Value) -> Result<(), Status> {
+    match kind.schema {
+        Some(root) => merge::strategic_merge(root, object, patch).map_err(unpatchable),
+        None => Err(Status::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ])),
+    }
+}
+
+/// Server-side apply.
+pub fn apply(
+    _call: &Call<'_>,
+    _live: Option<&Value>,
+    _intent: Value,
+    _options: &WriteOptions<'_>,
+) -> Result<Value, Status> {
+    Err(Status::new(415, Reason::UnsupportedMediaType, "server-side apply is not served yet"))
+}
+
+/// The columns of a kind, and the cells of each object.
+pub fn table(_kind: &Kind, objects: &[Value], _now: Timestamp) -> (Value, Vec<Value>) {
+    let columns = serde_json::json!([
+        {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+        {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0}]);
+    let cells = objects.iter().map(|object| {
+        let created = kobune_api::meta::text(object, "creationTimestamp");
+        serde_json::json!([kobune_api::meta::name(object), created])
+    });
+    (columns, cells.collect())
+}
