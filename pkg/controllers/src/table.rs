@@ -1,0 +1,41 @@
+//! The controllers of this process: one row each.
+
+use std::sync::Arc;
+
+use kobune_client::k8s_openapi::api::apps::v1::ReplicaSet;
+use kobune_client::k8s_openapi::api::core::v1::ReplicationController;
+
+use crate::Config;
+use crate::controller::{Context, Controller, Sources};
+use crate::replicaset::Replicas;
+
+/// Builds a controller and wires its sources.
+type Build = fn(Context, &mut Sources, &Config) -> Arc<dyn Controller>;
+
+/// One controller.
+pub struct Row {
+    /// As in upstream's `--controllers`; the identity is `system:serviceaccount:kube-system:{name}`.
+    pub name: &'static str,
+    /// How many keys it handles at once.
+    pub workers: usize,
+    pub(crate) build: Build,
+}
+
+/// Every controller. StatefulSet, DaemonSet, Job and CronJob have their place after the ReplicaSet.
+pub const TABLE: &[Row] = &[
+    Row {
+        name: "deployment-controller",
+        workers: 4,
+        build: |context, sources, _| Arc::new(crate::deployment::Deployments::new(context, sources)),
+    },
+    Row {
+        name: "replicaset-controller",
+        workers: 4,
+        build: |context, sources, _| Arc::new(Replicas::<ReplicaSet>::new(context, sources)),
+    },
+    Row {
+        name: "replication-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(Replicas::<ReplicationController>::new(context, sources)),
+    },
+];
