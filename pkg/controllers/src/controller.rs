@@ -98,7 +98,10 @@ pub trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, kube::Error> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, ReconcileError> {
-        self.map_err(|source| ReconcileError::Api { doing: doing(), source })
+        self.map_err(|source| ReconcileError::Api {
+            doing: doing(),
+            source,
+        })
     }
 }
 
@@ -119,8 +122,14 @@ pub fn already_exists(error: &kube::Error) -> bool {
 
 /// The namespace is being deleted and takes nothing new: not a fault of the object.
 pub fn namespace_is_terminating(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
     causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
         || (status.code == 403 && status.message.contains("because it is being terminated"))
 }
@@ -152,7 +161,13 @@ pub struct Sources {
 
 impl Sources {
     pub(crate) fn new(caches: Caches, cancel: CancellationToken) -> Self {
-        Sources { queue: WorkQueue::new(), caches, cancel, tasks: JoinSet::new(), ready: Vec::new() }
+        Sources {
+            queue: WorkQueue::new(),
+            caches,
+            cancel,
+            tasks: JoinSet::new(),
+            ready: Vec::new(),
+        }
     }
 
     /// The controller's queue, for keys that come from elsewhere than a cache.
@@ -210,7 +225,11 @@ impl Sources {
 pub fn keys_of_change<K>(keys_of: impl Fn(&K) -> Vec<Key>) -> impl FnMut(&Change<K>) -> Vec<Key> {
     move |change| {
         let mut keys = keys_of(change.object());
-        if let Change::Applied { previous: Some(previous), .. } = change {
+        if let Change::Applied {
+            previous: Some(previous),
+            ..
+        } = change
+        {
             for key in keys_of(previous) {
                 if !keys.contains(&key) {
                     keys.push(key);
@@ -222,8 +241,19 @@ pub fn keys_of_change<K>(keys_of: impl Fn(&K) -> Vec<Key>) -> impl FnMut(&Change
 }
 
 /// The loop: up to `workers` keys at once, never the same key twice at a time.
-pub(crate) async fn run(name: &'static str, controller: Arc<dyn Controller>, workers: usize, sources: Sources) {
-    let Sources { queue, cancel, mut tasks, ready, .. } = sources;
+pub(crate) async fn run(
+    name: &'static str,
+    controller: Arc<dyn Controller>,
+    workers: usize,
+    sources: Sources,
+) {
+    let Sources {
+        queue,
+        cancel,
+        mut tasks,
+        ready,
+        ..
+    } = sources;
     for complete in ready {
         let complete = tokio::select! {
             () = cancel.cancelled() => return,
@@ -237,7 +267,9 @@ pub(crate) async fn run(name: &'static str, controller: Arc<dyn Controller>, wor
     let mut rounds = JoinSet::new();
     loop {
         // Never closed, so acquiring cannot fail.
-        let Ok(slot) = slots.clone().acquire_owned().await else { break };
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            break;
+        };
         let key = tokio::select! {
             () = cancel.cancelled() => break,
             key = queue.next() => key,

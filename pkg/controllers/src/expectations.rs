@@ -83,7 +83,9 @@ impl Expectations {
     /// Whether the cache shows all that was done for this key.
     pub fn are_met(&self, owner: &Key) -> bool {
         let all = self.lock();
-        let Some(pending) = all.get(owner) else { return true };
+        let Some(pending) = all.get(owner) else {
+            return true;
+        };
         pending.since.is_none_or(|since| since.elapsed() > PATIENCE)
     }
 

@@ -18,7 +18,11 @@ pub fn random_suffix() -> String {
 
 /// A number's decimal digits written in the safe alphabet, as upstream writes the pod-template-hash.
 pub fn safe_encode(number: u32) -> String {
-    number.to_string().bytes().map(|digit| ALPHABET[usize::from(digit) % ALPHABET.len()] as char).collect()
+    number
+        .to_string()
+        .bytes()
+        .map(|digit| ALPHABET[usize::from(digit) % ALPHABET.len()] as char)
+        .collect()
 }
 
 #[cfg(test)]
@@ -29,7 +33,10 @@ mod tests {
     fn suffixes_differ_and_fit_a_name() {
         let many: std::collections::HashSet<String> = (0..1000).map(|_| random_suffix()).collect();
         assert!(many.len() > 990);
-        assert!(many.iter().all(|suffix| suffix.len() == 5 && suffix.bytes().all(|b| ALPHABET.contains(&b))));
+        assert!(
+            many.iter()
+                .all(|suffix| suffix.len() == 5 && suffix.bytes().all(|b| ALPHABET.contains(&b)))
+        );
     }
 
     #[test]

@@ -6,13 +6,18 @@
 //!          └── another's ──> Ignore
 //! ```
 
-use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, ObjectMeta, OwnerReference,
+};
 use kobune_client::kube::core::{Selector, SelectorExt};
 use serde_json::json;
 
 /// The owner reference that is marked as the controller.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.as_deref()?.iter().find(|owner| owner.controller == Some(true))
+    meta.owner_references
+        .as_deref()?
+        .iter()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// Whether the object's controller has this uid.
@@ -99,42 +104,69 @@ mod tests {
     }
 
     fn selects_web() -> Selector {
-        selector(&LabelSelector { match_labels: Some([("app".into(), "web".into())].into()), ..Default::default() })
+        selector(&LabelSelector {
+            match_labels: Some([("app".into(), "web".into())].into()),
+            ..Default::default()
+        })
     }
 
     fn owned_by(uid: &str, app: &str) -> ObjectMeta {
         let mut object = meta("object", app);
-        object.owner_references = Some(vec![controller_reference("apps/v1", "ReplicaSet", &meta(uid, ""))]);
+        object.owner_references = Some(vec![controller_reference(
+            "apps/v1",
+            "ReplicaSet",
+            &meta(uid, ""),
+        )]);
         object
     }
 
     #[test]
     fn a_matching_orphan_is_adopted() {
-        assert_eq!(claim(&meta("me", ""), &selects_web(), &meta("object", "web")), Claim::Adopt);
+        assert_eq!(
+            claim(&meta("me", ""), &selects_web(), &meta("object", "web")),
+            Claim::Adopt
+        );
     }
 
     #[test]
     fn another_controllers_object_is_never_touched() {
-        assert_eq!(claim(&meta("me", ""), &selects_web(), &owned_by("other", "web")), Claim::Ignore);
+        assert_eq!(
+            claim(&meta("me", ""), &selects_web(), &owned_by("other", "web")),
+            Claim::Ignore
+        );
     }
 
     #[test]
     fn an_owned_object_whose_labels_left_is_released() {
-        assert_eq!(claim(&meta("me", ""), &selects_web(), &owned_by("me", "db")), Claim::Release);
-        assert_eq!(claim(&meta("me", ""), &selects_web(), &owned_by("me", "web")), Claim::Keep);
+        assert_eq!(
+            claim(&meta("me", ""), &selects_web(), &owned_by("me", "db")),
+            Claim::Release
+        );
+        assert_eq!(
+            claim(&meta("me", ""), &selects_web(), &owned_by("me", "web")),
+            Claim::Keep
+        );
     }
 
     #[test]
     fn a_leaving_owner_neither_adopts_nor_releases() {
         let mut me = meta("me", "");
-        me.deletion_timestamp =
-            Some(kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+        me.deletion_timestamp = Some(
+            kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH),
+        );
         assert_eq!(claim(&me, &selects_web(), &meta("object", "web")), Claim::Ignore);
         assert_eq!(claim(&me, &selects_web(), &owned_by("me", "db")), Claim::Ignore);
     }
 
     #[test]
     fn an_empty_selector_claims_nothing() {
-        assert_eq!(claim(&meta("me", ""), &selector(&LabelSelector::default()), &meta("o", "web")), Claim::Ignore);
+        assert_eq!(
+            claim(
+                &meta("me", ""),
+                &selector(&LabelSelector::default()),
+                &meta("o", "web")
+            ),
+            Claim::Ignore
+        );
     }
 }

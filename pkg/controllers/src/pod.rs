@@ -5,7 +5,10 @@ use kobune_client::k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 /// The pod's phase, empty before anything set it.
 pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
 }
 
 /// A pod that has ended: no container of it will ever run again.
@@ -20,7 +23,12 @@ pub fn is_active(pod: &Pod) -> bool {
 
 /// The pod's condition of type `name`.
 pub fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_deref()?.iter().find(|condition| condition.type_ == name)
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_deref()?
+        .iter()
+        .find(|condition| condition.type_ == name)
 }
 
 /// Whether the Ready condition is True.

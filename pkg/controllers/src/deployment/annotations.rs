@@ -73,13 +73,22 @@ fn copy(deployment: &Deployment, annotations: &mut BTreeMap<String, String>) {
 }
 
 fn remember(annotations: &mut BTreeMap<String, String>, old: &str) {
-    let history = annotations.get(REVISION_HISTORY).map(String::as_str).unwrap_or_default();
+    let history = annotations
+        .get(REVISION_HISTORY)
+        .map(String::as_str)
+        .unwrap_or_default();
     if history.split(',').any(|past| past == old) {
         return;
     }
-    let mut history = if history.is_empty() { old.to_owned() } else { format!("{history},{old}") };
+    let mut history = if history.is_empty() {
+        old.to_owned()
+    } else {
+        format!("{history},{old}")
+    };
     while history.len() > HISTORY_LIMIT {
-        let Some((_, rest)) = history.split_once(',') else { break };
+        let Some((_, rest)) = history.split_once(',') else {
+            break;
+        };
         history = rest.to_owned();
     }
     annotations.insert(REVISION_HISTORY.into(), history);
@@ -88,13 +97,23 @@ fn remember(annotations: &mut BTreeMap<String, String>, old: &str) {
 /// Writes the sizes; answers whether they differed.
 pub fn update_sizes(deployment: &Deployment, set: &mut ReplicaSet) -> bool {
     let annotations = set.metadata.annotations.get_or_insert_default();
-    let before = (annotations.get(DESIRED_REPLICAS).cloned(), annotations.get(MAX_REPLICAS).cloned());
+    let before = (
+        annotations.get(DESIRED_REPLICAS).cloned(),
+        annotations.get(MAX_REPLICAS).cloned(),
+    );
     insert_sizes(deployment, annotations);
-    before != (annotations.get(DESIRED_REPLICAS).cloned(), annotations.get(MAX_REPLICAS).cloned())
+    before
+        != (
+            annotations.get(DESIRED_REPLICAS).cloned(),
+            annotations.get(MAX_REPLICAS).cloned(),
+        )
 }
 
 fn insert_sizes(deployment: &Deployment, annotations: &mut BTreeMap<String, String>) {
     let replicas = super::size::replicas(deployment);
     annotations.insert(DESIRED_REPLICAS.into(), replicas.to_string());
-    annotations.insert(MAX_REPLICAS.into(), (replicas + max_surge(deployment)).to_string());
+    annotations.insert(
+        MAX_REPLICAS.into(),
+        (replicas + max_surge(deployment)).to_string(),
+    );
 }

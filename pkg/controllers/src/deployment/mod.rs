@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kobune_client::k8s_openapi::api::core::v1::Pod;
-use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kobune_client::kube::Api;
+use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kobune_client::{Cache, EventType, Key};
 use serde_json::json;
 
@@ -51,7 +51,13 @@ impl Deployments {
     pub(crate) fn new(context: Context, sources: &mut Sources) -> Self {
         let deployments = sources.objects::<Deployment>();
         let sets = sources.keys(concerned(deployments.clone()));
-        Deployments { context, deployments, sets, pods: sources.reads(), pace: Pace::default() }
+        Deployments {
+            context,
+            deployments,
+            sets,
+            pods: sources.reads(),
+            pace: Pace::default(),
+        }
     }
 
     fn sets_api(&self, namespace: &str) -> Api<ReplicaSet> {
@@ -64,12 +70,20 @@ impl Deployments {
 
     async fn observe(&self, key: &Key, deployment: &Deployment) -> Result<Observed, ReconcileError> {
         let sets = self.claim(key, deployment).await?;
-        let uids: HashSet<&str> = sets.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
+        let uids: HashSet<&str> = sets
+            .iter()
+            .filter_map(|set| set.metadata.uid.as_deref())
+            .collect();
         let mut sets_with_pods = HashSet::new();
         if !size::is_rolling(deployment) {
-            let pods = self.pods.filter(|pod_key, pod| pod_key.namespace == key.namespace && !pod::is_terminal(pod));
+            let pods = self
+                .pods
+                .filter(|pod_key, pod| pod_key.namespace == key.namespace && !pod::is_terminal(pod));
             let owners = pods.iter().filter_map(|pod| owner::controller_of(&pod.metadata));
-            sets_with_pods = owners.map(|owner| owner.uid.clone()).filter(|uid| uids.contains(uid.as_str())).collect();
+            sets_with_pods = owners
+                .map(|owner| owner.uid.clone())
+                .filter(|uid| uids.contains(uid.as_str()))
+                .collect();
         }
         Ok(Observed {
             deployment: deployment.clone(),
@@ -79,20 +93,35 @@ impl Deployments {
         })
     }
 
-    async fn claim(&self, key: &Key, deployment: &Deployment) -> Result<Vec<Arc<ReplicaSet>>, ReconcileError> {
-        let selector = deployment.spec.as_ref().map(|spec| owner::selector(&spec.selector)).unwrap_or_default();
+    async fn claim(
+        &self,
+        key: &Key,
+        deployment: &Deployment,
+    ) -> Result<Vec<Arc<ReplicaSet>>, ReconcileError> {
+        let selector = deployment
+            .spec
+            .as_ref()
+            .map(|spec| owner::selector(&spec.selector))
+            .unwrap_or_default();
         let claim = |set: &ReplicaSet| owner::claim(&deployment.metadata, &selector, &set.metadata);
-        let candidates = self.sets.filter(|set_key, set| set_key.namespace == key.namespace && claim(set) != Claim::Ignore);
+        let candidates = self
+            .sets
+            .filter(|set_key, set| set_key.namespace == key.namespace && claim(set) != Claim::Ignore);
         let mut ours = Vec::with_capacity(candidates.len());
         for set in candidates {
             match claim(&set) {
                 Claim::Keep => ours.push(set),
                 Claim::Adopt if self.may_adopt(key, deployment).await? => {
-                    let reference = owner::controller_reference("apps/v1", "Deployment", &deployment.metadata);
-                    self.patch_set(&set, owner::adopt_patch(&reference, &set.metadata)).await?;
+                    let reference =
+                        owner::controller_reference("apps/v1", "Deployment", &deployment.metadata);
+                    self.patch_set(&set, owner::adopt_patch(&reference, &set.metadata))
+                        .await?;
                     ours.push(set);
                 }
-                Claim::Release => self.patch_set(&set, owner::release_patch(&deployment.metadata, &set.metadata)).await?,
+                Claim::Release => {
+                    self.patch_set(&set, owner::release_patch(&deployment.metadata, &set.metadata))
+                        .await?
+                }
                 Claim::Adopt | Claim::Ignore => {}
             }
         }
@@ -111,7 +140,9 @@ impl Deployments {
     async fn patch_set(&self, set: &ReplicaSet, patch: serde_json::Value) -> Result<(), ReconcileError> {
         let key = Key::of(set);
         let api = self.sets_api(&key.namespace);
-        let patched = api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        let patched = api
+            .patch_metadata(&key.name, &PatchParams::default(), &Patch::Strategic(patch))
+            .await;
         unless_gone(patched).doing(|| format!("changing the owner of replicaset {key}"))?;
         Ok(())
     }
@@ -134,21 +165,40 @@ impl Deployments {
                 Ok(Made::Yes)
             }
             Err(error) if already_exists(&error) => {
-                let live = api.get(&key.name).await.doing(|| format!("looking at replicaset {key}"))?;
-                let ours = owner::is_controlled_by(&live.metadata, deployment.metadata.uid.as_deref().unwrap_or_default());
-                if ours && template::is_current(deployment, &live) { Ok(Made::Yes) } else { Ok(Made::Collision) }
+                let live = api
+                    .get(&key.name)
+                    .await
+                    .doing(|| format!("looking at replicaset {key}"))?;
+                let ours = owner::is_controlled_by(
+                    &live.metadata,
+                    deployment.metadata.uid.as_deref().unwrap_or_default(),
+                );
+                if ours && template::is_current(deployment, &live) {
+                    Ok(Made::Yes)
+                } else {
+                    Ok(Made::Collision)
+                }
             }
             Err(error) if namespace_is_terminating(&error) => Ok(Made::Yes),
             Err(error) => {
                 let message = format!("Failed to create new replica set {:?}: {error}", key.name);
-                self.context.event(deployment, EventType::Warning, progress::reason::FAILED_CREATE, &message);
+                self.context.event(
+                    deployment,
+                    EventType::Warning,
+                    progress::reason::FAILED_CREATE,
+                    &message,
+                );
                 self.note_failed_create(deployment, message).await?;
                 Err(error).doing(|| format!("creating replicaset {key}"))
             }
         }
     }
 
-    async fn note_failed_create(&self, deployment: &Deployment, message: String) -> Result<(), ReconcileError> {
+    async fn note_failed_create(
+        &self,
+        deployment: &Deployment,
+        message: String,
+    ) -> Result<(), ReconcileError> {
         let mut status = deployment.status.clone().unwrap_or_default();
         let reason = progress::reason::FAILED_CREATE;
         progress::set_condition(
@@ -158,9 +208,17 @@ impl Deployments {
         self.write_status(deployment, None, status).await
     }
 
-    async fn update_set(&self, deployment: &Deployment, set: &ReplicaSet, from: Option<i32>) -> Result<(), ReconcileError> {
+    async fn update_set(
+        &self,
+        deployment: &Deployment,
+        set: &ReplicaSet,
+        from: Option<i32>,
+    ) -> Result<(), ReconcileError> {
         let key = Key::of(set);
-        let updated = self.sets_api(&key.namespace).replace(&key.name, &PostParams::default(), set).await;
+        let updated = self
+            .sets_api(&key.namespace)
+            .replace(&key.name, &PostParams::default(), set)
+            .await;
         updated.doing(|| format!("updating replicaset {key}"))?;
         if let Some(from) = from {
             self.scaled(deployment, set, from);
@@ -170,7 +228,10 @@ impl Deployments {
 
     async fn delete_set(&self, set: &ReplicaSet) -> Result<(), ReconcileError> {
         let key = Key::of(set);
-        let only_this = Preconditions { uid: set.metadata.uid.clone(), resource_version: None };
+        let only_this = Preconditions {
+            uid: set.metadata.uid.clone(),
+            resource_version: None,
+        };
         let params = DeleteParams::background().preconditions(only_this);
         match self.sets_api(&key.namespace).delete(&key.name, &params).await {
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
@@ -186,7 +247,8 @@ impl Deployments {
         let way = if to > from { "up" } else { "down" };
         let name = set.metadata.name.as_deref().unwrap_or_default();
         let message = format!("Scaled {way} replica set {name} from {from} to {to}");
-        self.context.event(deployment, EventType::Normal, "ScalingReplicaSet", message);
+        self.context
+            .event(deployment, EventType::Normal, "ScalingReplicaSet", message);
     }
 
     /// Writes status and revision in one request; the status endpoint takes annotations along.
@@ -203,16 +265,27 @@ impl Deployments {
             let annotations = changed.metadata.annotations.get_or_insert_default();
             annotations.insert(annotations::REVISION.into(), revision.clone());
         }
-        let written = self.api(&key.namespace).replace_status(&key.name, &PostParams::default(), &changed).await;
+        let written = self
+            .api(&key.namespace)
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await;
         let written = unless_gone(written).doing(|| format!("writing the status of deployment {key}"))?;
-        let (Some(written), Some(revision)) = (written, revision) else { return Ok(()) };
-        let kept = written.metadata.annotations.as_ref().and_then(|all| all.get(annotations::REVISION));
+        let (Some(written), Some(revision)) = (written, revision) else {
+            return Ok(());
+        };
+        let kept = written
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotations::REVISION));
         if kept == Some(&revision) {
             return Ok(());
         }
         let patch = json!({"metadata": {"annotations": {annotations::REVISION: revision}}});
         let api = self.api(&key.namespace);
-        let patched = api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let patched = api
+            .patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
         unless_gone(patched).doing(|| format!("writing the revision of deployment {key}"))?;
         Ok(())
     }
@@ -227,7 +300,10 @@ fn concerned(deployments: Cache<Deployment>) -> impl Fn(&ReplicaSet) -> Vec<Key>
             Some(_) => Vec::new(),
             None => {
                 let matching = deployments.filter(|key, deployment| {
-                    let selector = deployment.spec.as_ref().map(|spec| owner::selector(&spec.selector));
+                    let selector = deployment
+                        .spec
+                        .as_ref()
+                        .map(|spec| owner::selector(&spec.selector));
                     key.namespace == namespace
                         && selector.is_some_and(|selector| owner::selects(&selector, &set.metadata))
                 });
@@ -241,7 +317,9 @@ fn concerned(deployments: Cache<Deployment>) -> impl Fn(&ReplicaSet) -> Vec<Key>
 fn is_final(old: &DeploymentStatus, new: &DeploymentStatus, deployment: &Deployment) -> bool {
     let reasons = |status: &DeploymentStatus| -> Vec<(String, String, Option<String>)> {
         let conditions = status.conditions.iter().flatten();
-        conditions.map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect()
+        conditions
+            .map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()))
+            .collect()
     };
     progress::is_complete(deployment, new)
         || old.observed_generation != new.observed_generation
@@ -257,10 +335,16 @@ impl Controller for Deployments {
         };
         if selects_everything(&deployment) {
             let message = "This deployment is selecting all pods. A non-empty selector is required.";
-            self.context.event(&*deployment, EventType::Warning, "SelectingAll", message);
+            self.context
+                .event(&*deployment, EventType::Warning, "SelectingAll", message);
             return Ok(Next::Changed);
         }
-        let Plan { steps, revision, mut status, deadline } = plan::plan(self.observe(key, &deployment).await?);
+        let Plan {
+            steps,
+            revision,
+            mut status,
+            deadline,
+        } = plan::plan(self.observe(key, &deployment).await?);
         for step in steps {
             if let Made::Collision = self.step(&deployment, step).await? {
                 status.collision_count = Some(status.collision_count.unwrap_or_default() + 1);
@@ -282,8 +366,14 @@ impl Controller for Deployments {
 
 fn selects_everything(deployment: &Deployment) -> bool {
     deployment.spec.as_ref().is_none_or(|spec| {
-        spec.selector.match_labels.as_ref().is_none_or(|labels| labels.is_empty())
-            && spec.selector.match_expressions.as_ref().is_none_or(|expressions| expressions.is_empty())
+        spec.selector
+            .match_labels
+            .as_ref()
+            .is_none_or(|labels| labels.is_empty())
+            && spec
+                .selector
+                .match_expressions
+                .as_ref()
+                .is_none_or(|expressions| expressions.is_empty())
     })
 }
-

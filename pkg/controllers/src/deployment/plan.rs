@@ -103,14 +103,31 @@ struct Draft {
 
 impl Draft {
     fn new(observed: Observed) -> Self {
-        let Observed { deployment, mut sets, sets_with_pods, now } = observed;
+        let Observed {
+            deployment,
+            mut sets,
+            sets_with_pods,
+            now,
+        } = observed;
         sets.sort_by(|a, b| {
             let age = |set: &ReplicaSet| set.metadata.creation_timestamp.clone();
-            age(a).cmp(&age(b)).then_with(|| a.metadata.name.cmp(&b.metadata.name))
+            age(a)
+                .cmp(&age(b))
+                .then_with(|| a.metadata.name.cmp(&b.metadata.name))
         });
-        let new = template::current(&deployment, &sets)
-            .and_then(|current| sets.iter().position(|set| set.metadata.name == current.metadata.name));
-        Draft { deployment, before: sets.clone(), sets, new, deleted: Vec::new(), sets_with_pods, now }
+        let new = template::current(&deployment, &sets).and_then(|current| {
+            sets.iter()
+                .position(|set| set.metadata.name == current.metadata.name)
+        });
+        Draft {
+            deployment,
+            before: sets.clone(),
+            sets,
+            new,
+            deleted: Vec::new(),
+            sets_with_pods,
+            now,
+        }
     }
 
     fn new_set(&self) -> Option<&ReplicaSet> {
@@ -119,7 +136,9 @@ impl Draft {
 
     /// Indices of the other ReplicaSets, oldest first.
     fn old(&self) -> Vec<usize> {
-        (0..self.sets.len()).filter(|index| Some(*index) != self.new).collect()
+        (0..self.sets.len())
+            .filter(|index| Some(*index) != self.new)
+            .collect()
     }
 
     fn total(&self) -> i32 {
@@ -152,7 +171,11 @@ impl Draft {
     }
 
     fn refresh(&mut self, index: usize, revision: i64) {
-        let min_ready = self.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
+        let min_ready = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.min_ready_seconds);
         let set = &mut self.sets[index];
         annotations::update_new_set(&self.deployment, set, revision, true);
         if let Some(spec) = &mut set.spec
@@ -161,7 +184,11 @@ impl Draft {
             spec.min_ready_seconds = min_ready;
         }
         let name = self.sets[index].metadata.name.clone().unwrap_or_default();
-        let known = self.deployment.status.as_ref().is_some_and(|s| progress::condition(s, "Progressing").is_some());
+        let known = self
+            .deployment
+            .status
+            .as_ref()
+            .is_some_and(|s| progress::condition(s, "Progressing").is_some());
         if !known {
             self.note(reason::FOUND_SET, format!("Found new replica set {name:?}"));
         }
@@ -181,7 +208,11 @@ impl Draft {
     }
 
     fn note(&mut self, reason: &str, message: String) {
-        let limit = self.deployment.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds);
+        let limit = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.progress_deadline_seconds);
         if limit.is_none_or(|limit| limit == i32::MAX) {
             return;
         }
@@ -196,7 +227,11 @@ impl Draft {
             return wanted;
         }
         let room = wanted + max_surge(&self.deployment) - self.total();
-        if room <= 0 { size } else { size + room.min(wanted - size) }
+        if room <= 0 {
+            size
+        } else {
+            size + room.min(wanted - size)
+        }
     }
 
     fn resize(&mut self, index: usize, size: i32) {
@@ -221,7 +256,11 @@ impl Draft {
             return wanted(&self.sets[index]) > 0;
         }
         let (size, target) = (wanted(&self.sets[index]), replicas(&self.deployment));
-        let next = if size > target { target } else { self.new_size(size) };
+        let next = if size > target {
+            target
+        } else {
+            self.new_size(size)
+        };
         if next == size {
             return false;
         }
@@ -286,13 +325,20 @@ impl Draft {
     fn old_pods_remain(&self) -> bool {
         self.old().into_iter().any(|index| {
             let set = &self.sets[index];
-            actual(set) > 0 || set.metadata.uid.as_ref().is_some_and(|uid| self.sets_with_pods.contains(uid))
+            actual(set) > 0
+                || set
+                    .metadata
+                    .uid
+                    .as_ref()
+                    .is_some_and(|uid| self.sets_with_pods.contains(uid))
         })
     }
 
     fn scale(&mut self) {
         let size = replicas(&self.deployment);
-        let active: Vec<usize> = (0..self.sets.len()).filter(|index| wanted(&self.sets[*index]) > 0).collect();
+        let active: Vec<usize> = (0..self.sets.len())
+            .filter(|index| wanted(&self.sets[*index]) > 0)
+            .collect();
         let only = match active.as_slice() {
             [] => self.new.or_else(|| self.old().last().copied()),
             [only] => Some(*only),
@@ -327,7 +373,10 @@ impl Draft {
 
     fn clean_up(&mut self) {
         let old: Vec<&ReplicaSet> = self.old().into_iter().map(|index| &self.sets[index]).collect();
-        self.deleted = history::superfluous(&self.deployment, &old).into_iter().cloned().collect();
+        self.deleted = history::superfluous(&self.deployment, &old)
+            .into_iter()
+            .cloned()
+            .collect();
     }
 
     fn counted(&self) -> DeploymentStatus {
@@ -339,8 +388,15 @@ impl Draft {
     }
 
     fn finish(self, status: DeploymentStatus) -> Plan {
-        let revision = self.new_set().and_then(|set| set.metadata.annotations.as_ref()?.get(REVISION).cloned());
-        let current = self.deployment.metadata.annotations.as_ref().and_then(|all| all.get(REVISION));
+        let revision = self
+            .new_set()
+            .and_then(|set| set.metadata.annotations.as_ref()?.get(REVISION).cloned());
+        let current = self
+            .deployment
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(REVISION));
         let revision = revision.filter(|revision| Some(revision) != current);
         let deadline = progress::deadline_in(&self.deployment, &status, self.now);
         let mut steps = Vec::new();
@@ -349,32 +405,57 @@ impl Draft {
                 None => steps.push(Step::Create(Box::new(set))),
                 Some(before) if *before != set => {
                     let from = Some(wanted(before)).filter(|from| *from != wanted(&set));
-                    steps.push(Step::Update { set: Box::new(set), from });
+                    steps.push(Step::Update {
+                        set: Box::new(set),
+                        from,
+                    });
                 }
                 Some(_) => {}
             }
         }
         steps.extend(self.deleted.into_iter().map(|set| Step::Delete(Box::new(set))));
-        Plan { steps, revision, status, deadline }
+        Plan {
+            steps,
+            revision,
+            status,
+            deadline,
+        }
     }
 }
 
 /// The ReplicaSet of the current template, without size and annotations.
 fn new_set(deployment: &Deployment) -> ReplicaSet {
     let spec = deployment.spec.clone().unwrap_or_default();
-    let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
+    let collisions = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.collision_count);
     let hash = template::hash(&spec.template, collisions);
     let mut pods = spec.template;
-    let labels = pods.metadata.get_or_insert_default().labels.get_or_insert_default();
+    let labels = pods
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
     labels.insert(template::HASH_LABEL.into(), hash.clone());
     let mut selector = spec.selector;
-    selector.match_labels.get_or_insert_default().insert(template::HASH_LABEL.into(), hash.clone());
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(template::HASH_LABEL.into(), hash.clone());
     ReplicaSet {
         metadata: ObjectMeta {
-            name: Some(format!("{}-{hash}", deployment.metadata.name.as_deref().unwrap_or_default())),
+            name: Some(format!(
+                "{}-{hash}",
+                deployment.metadata.name.as_deref().unwrap_or_default()
+            )),
             namespace: deployment.metadata.namespace.clone(),
             labels: pods.metadata.as_ref().and_then(|meta| meta.labels.clone()),
-            owner_references: Some(vec![owner::controller_reference("apps/v1", "Deployment", &deployment.metadata)]),
+            owner_references: Some(vec![owner::controller_reference(
+                "apps/v1",
+                "Deployment",
+                &deployment.metadata,
+            )]),
             ..Default::default()
         },
         spec: Some(ReplicaSetSpec {

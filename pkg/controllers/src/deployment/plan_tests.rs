@@ -41,7 +41,11 @@ struct World {
 
 impl World {
     fn new(deployment: Deployment) -> Self {
-        World { deployment, sets: Vec::new(), second: 1000 }
+        World {
+            deployment,
+            sets: Vec::new(),
+            second: 1000,
+        }
     }
 
     fn look(&self) -> Plan {
@@ -56,8 +60,14 @@ impl World {
     /// One round; answers whether it changed anything.
     fn round(&mut self) -> bool {
         self.second += 1;
-        let Plan { steps, revision, status, .. } = self.look();
-        let changed = !steps.is_empty() || revision.is_some() || self.deployment.status.as_ref() != Some(&status);
+        let Plan {
+            steps,
+            revision,
+            status,
+            ..
+        } = self.look();
+        let changed =
+            !steps.is_empty() || revision.is_some() || self.deployment.status.as_ref() != Some(&status);
         for step in steps {
             match step {
                 Step::Create(mut set) => {
@@ -66,14 +76,22 @@ impl World {
                     self.sets.push(*set);
                 }
                 Step::Update { set, .. } => {
-                    let slot = self.sets.iter_mut().find(|old| old.metadata.name == set.metadata.name).unwrap();
+                    let slot = self
+                        .sets
+                        .iter_mut()
+                        .find(|old| old.metadata.name == set.metadata.name)
+                        .unwrap();
                     *slot = *set;
                 }
                 Step::Delete(set) => self.sets.retain(|old| old.metadata.name != set.metadata.name),
             }
         }
         if let Some(revision) = revision {
-            self.deployment.metadata.annotations.get_or_insert_default().insert(REVISION.into(), revision);
+            self.deployment
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(REVISION.into(), revision);
         }
         self.deployment.status = Some(status);
         changed
@@ -121,14 +139,28 @@ impl World {
 fn a_new_deployment_makes_one_replica_set_at_full_size() {
     let mut world = World::new(deployment(3, rolling(json!("25%"), json!("25%")), "a"));
     let steps = world.look().steps;
-    let [Step::Create(set)] = steps.as_slice() else { panic!("{steps:?}") };
+    let [Step::Create(set)] = steps.as_slice() else {
+        panic!("{steps:?}")
+    };
     assert_eq!(wanted(set), 3);
     let labels = set.metadata.labels.as_ref().unwrap();
-    assert_eq!(set.metadata.name.as_ref().unwrap(), &format!("web-{}", labels["pod-template-hash"]));
+    assert_eq!(
+        set.metadata.name.as_ref().unwrap(),
+        &format!("web-{}", labels["pod-template-hash"])
+    );
     world.settle();
-    assert_eq!(condition(world.status(), "Progressing").unwrap().reason.as_deref(), Some("NewReplicaSetAvailable"));
+    assert_eq!(
+        condition(world.status(), "Progressing")
+            .unwrap()
+            .reason
+            .as_deref(),
+        Some("NewReplicaSetAvailable")
+    );
     assert_eq!(condition(world.status(), "Available").unwrap().status, "True");
-    assert_eq!(world.deployment.metadata.annotations.as_ref().unwrap()[REVISION], "1");
+    assert_eq!(
+        world.deployment.metadata.annotations.as_ref().unwrap()[REVISION],
+        "1"
+    );
 }
 
 #[test]
@@ -138,8 +170,11 @@ fn a_rollout_never_exceeds_surge_nor_falls_below_availability() {
     world.set_image("b");
     loop {
         let changed = world.round();
-        let available: i32 =
-            world.sets.iter().map(|set| super::size::available(set).min(wanted(set))).sum();
+        let available: i32 = world
+            .sets
+            .iter()
+            .map(|set| super::size::available(set).min(wanted(set)))
+            .sum();
         assert!(world.sizes().iter().sum::<i32>() <= 12, "{:?}", world.sizes());
         assert!(available >= 9, "{available} available of {:?}", world.sizes());
         world.pods_come_up();
@@ -165,7 +200,10 @@ fn recreate_waits_until_the_old_pods_are_gone() {
         sets_with_pods: [uid].into(),
         now: at(2000),
     };
-    assert!(plan(observed).steps.is_empty(), "a terminating pod still holds the rollout");
+    assert!(
+        plan(observed).steps.is_empty(),
+        "a terminating pod still holds the rollout"
+    );
     world.settle();
     assert_eq!(world.sizes(), [0, 3]);
 }
@@ -180,7 +218,13 @@ fn going_back_to_an_old_template_reuses_its_replica_set_under_a_new_revision() {
     world.settle();
     assert_eq!(world.sizes(), [1, 0]);
     let annotations = world.sets[0].metadata.annotations.as_ref().unwrap();
-    assert_eq!((annotations[REVISION].as_str(), annotations[REVISION_HISTORY].as_str()), ("3", "1"));
+    assert_eq!(
+        (
+            annotations[REVISION].as_str(),
+            annotations[REVISION_HISTORY].as_str()
+        ),
+        ("3", "1")
+    );
 }
 
 #[test]
@@ -197,7 +241,10 @@ fn the_history_keeps_its_limit() {
 fn the_change_cause_goes_to_the_replica_set() {
     let mut world = World::new(deployment(1, rolling(json!(1), json!(0)), "a"));
     world.settle();
-    assert_eq!(world.sets[0].metadata.annotations.as_ref().unwrap()["kubernetes.io/change-cause"], "a");
+    assert_eq!(
+        world.sets[0].metadata.annotations.as_ref().unwrap()["kubernetes.io/change-cause"],
+        "a"
+    );
 }
 
 #[test]
@@ -209,7 +256,13 @@ fn a_paused_deployment_scales_but_does_not_roll() {
     world.deployment.spec.as_mut().unwrap().replicas = Some(5);
     world.settle();
     assert_eq!(world.sizes(), [5]);
-    assert_eq!(condition(world.status(), "Progressing").unwrap().reason.as_deref(), Some("DeploymentPaused"));
+    assert_eq!(
+        condition(world.status(), "Progressing")
+            .unwrap()
+            .reason
+            .as_deref(),
+        Some("DeploymentPaused")
+    );
     world.deployment.spec.as_mut().unwrap().paused = Some(false);
     world.settle();
     assert_eq!(world.sizes(), [0, 5]);
@@ -224,7 +277,10 @@ fn a_rollout_without_progress_times_out() {
     world.second += 700;
     world.round();
     let progressing = condition(world.status(), "Progressing").unwrap();
-    assert_eq!((progressing.status.as_str(), progressing.reason.as_deref()), ("False", Some("ProgressDeadlineExceeded")));
+    assert_eq!(
+        (progressing.status.as_str(), progressing.reason.as_deref()),
+        ("False", Some("ProgressDeadlineExceeded"))
+    );
     assert_eq!(world.look().deadline, None, "nothing to wait for any more");
 }
 
@@ -238,7 +294,12 @@ fn a_resize_in_mid_rollout_is_proportional() {
     world.deployment.spec.as_mut().unwrap().replicas = Some(20);
     world.round();
     assert_eq!(world.sizes().iter().sum::<i32>(), 23);
-    assert!(world.sets.iter().all(|set| set.metadata.annotations.as_ref().unwrap()[MAX_REPLICAS] == "23"));
+    assert!(
+        world
+            .sets
+            .iter()
+            .all(|set| set.metadata.annotations.as_ref().unwrap()[MAX_REPLICAS] == "23")
+    );
 }
 
 #[test]

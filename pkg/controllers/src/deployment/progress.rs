@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kobune_client::k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
+use kobune_client::k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet,
+};
 use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::size::{actual, available, max_unavailable, replicas, wanted};
@@ -31,11 +33,21 @@ pub mod reason {
 
 /// The condition of type `name`.
 pub fn condition<'a>(status: &'a DeploymentStatus, name: &str) -> Option<&'a DeploymentCondition> {
-    status.conditions.as_deref()?.iter().find(|condition| condition.type_ == name)
+    status
+        .conditions
+        .as_deref()?
+        .iter()
+        .find(|condition| condition.type_ == name)
 }
 
 /// A condition of now.
-pub fn new_condition(name: &str, status: &str, reason: &str, message: String, now: Timestamp) -> DeploymentCondition {
+pub fn new_condition(
+    name: &str,
+    status: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) -> DeploymentCondition {
     DeploymentCondition {
         type_: name.into(),
         status: status.into(),
@@ -70,19 +82,28 @@ fn remove_condition(status: &mut DeploymentStatus, name: &str) {
 
 /// The seconds without progress that are too many; `None` when the Deployment has no deadline.
 fn deadline(deployment: &Deployment) -> Option<i32> {
-    let seconds = deployment.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds);
+    let seconds = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.progress_deadline_seconds);
     seconds.filter(|seconds| *seconds != i32::MAX)
 }
 
 /// Counts and Available, from what the ReplicaSets report. `sets` includes the new one.
-pub fn counted(deployment: &Deployment, sets: &[ReplicaSet], new: Option<&ReplicaSet>, now: Timestamp) -> DeploymentStatus {
+pub fn counted(
+    deployment: &Deployment,
+    sets: &[ReplicaSet],
+    new: Option<&ReplicaSet>,
+    now: Timestamp,
+) -> DeploymentStatus {
     let old = deployment.status.clone().unwrap_or_default();
     let total: i32 = sets.iter().map(wanted).sum();
     let available_now: i32 = sets.iter().map(available).sum();
     let sum = |count: &dyn Fn(&ReplicaSet) -> i32| Some(sets.iter().map(count).sum::<i32>());
-    let status_count = |set: &ReplicaSet, count: fn(&kobune_client::k8s_openapi::api::apps::v1::ReplicaSetStatus) -> Option<i32>| {
-        set.status.as_ref().and_then(count).unwrap_or_default()
-    };
+    let status_count = |set: &ReplicaSet,
+                        count: fn(
+        &kobune_client::k8s_openapi::api::apps::v1::ReplicaSetStatus,
+    ) -> Option<i32>| { set.status.as_ref().and_then(count).unwrap_or_default() };
     let non_zero = |count: Option<i32>| count.filter(|count| *count != 0);
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -101,7 +122,10 @@ pub fn counted(deployment: &Deployment, sets: &[ReplicaSet], new: Option<&Replic
         false => ("False", "MinimumReplicasUnavailable", "does not have"),
     };
     let message = format!("Deployment {has} minimum availability.");
-    set_condition(&mut status, new_condition("Available", state, reason, message, now));
+    set_condition(
+        &mut status,
+        new_condition("Available", state, reason, message, now),
+    );
     status
 }
 
@@ -124,7 +148,9 @@ fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
 }
 
 fn has_timed_out(status: &DeploymentStatus, deadline: i32, now: Timestamp) -> bool {
-    let Some(progressing) = condition(status, "Progressing") else { return false };
+    let Some(progressing) = condition(status, "Progressing") else {
+        return false;
+    };
     match progressing.reason.as_deref() {
         Some(reason::AVAILABLE) => false,
         Some(reason::TIMED_OUT) => true,
@@ -136,7 +162,12 @@ fn has_timed_out(status: &DeploymentStatus, deadline: i32, now: Timestamp) -> bo
 }
 
 /// The status during a rollout: counts, Progressing and ReplicaFailure.
-pub fn rolling(deployment: &Deployment, sets: &[ReplicaSet], new: Option<&ReplicaSet>, now: Timestamp) -> DeploymentStatus {
+pub fn rolling(
+    deployment: &Deployment,
+    sets: &[ReplicaSet],
+    new: Option<&ReplicaSet>,
+    now: Timestamp,
+) -> DeploymentStatus {
     let mut status = counted(deployment, sets, new, now);
     note_progress(deployment, &mut status, new, now);
     match replica_failure(sets, new, now) {
@@ -146,22 +177,40 @@ pub fn rolling(deployment: &Deployment, sets: &[ReplicaSet], new: Option<&Replic
     status
 }
 
-fn note_progress(deployment: &Deployment, status: &mut DeploymentStatus, new: Option<&ReplicaSet>, now: Timestamp) {
-    let Some(deadline) = deadline(deployment) else { return remove_condition(status, "Progressing") };
+fn note_progress(
+    deployment: &Deployment,
+    status: &mut DeploymentStatus,
+    new: Option<&ReplicaSet>,
+    now: Timestamp,
+) {
+    let Some(deadline) = deadline(deployment) else {
+        return remove_condition(status, "Progressing");
+    };
     let old = deployment.status.clone().unwrap_or_default();
     let current = condition(status, "Progressing").cloned();
     let was_complete = status.replicas == status.updated_replicas
-        && current.as_ref().is_some_and(|current| current.reason.as_deref() == Some(reason::AVAILABLE));
+        && current
+            .as_ref()
+            .is_some_and(|current| current.reason.as_deref() == Some(reason::AVAILABLE));
     if was_complete {
         return;
     }
     let subject = match new {
-        Some(set) => format!("ReplicaSet {:?}", set.metadata.name.as_deref().unwrap_or_default()),
-        None => format!("Deployment {:?}", deployment.metadata.name.as_deref().unwrap_or_default()),
+        Some(set) => format!(
+            "ReplicaSet {:?}",
+            set.metadata.name.as_deref().unwrap_or_default()
+        ),
+        None => format!(
+            "Deployment {:?}",
+            deployment.metadata.name.as_deref().unwrap_or_default()
+        ),
     };
     if is_complete(deployment, status) {
         let message = format!("{subject} has successfully progressed.");
-        set_condition(status, new_condition("Progressing", "True", reason::AVAILABLE, message, now));
+        set_condition(
+            status,
+            new_condition("Progressing", "True", reason::AVAILABLE, message, now),
+        );
     } else if has_progressed(&old, status) {
         let message = format!("{subject} is progressing.");
         let mut progressing = new_condition("Progressing", "True", reason::UPDATED, message, now);
@@ -173,17 +222,33 @@ fn note_progress(deployment: &Deployment, status: &mut DeploymentStatus, new: Op
         set_condition(status, progressing);
     } else if has_timed_out(status, deadline, now) {
         let message = format!("{subject} has timed out progressing.");
-        set_condition(status, new_condition("Progressing", "False", reason::TIMED_OUT, message, now));
+        set_condition(
+            status,
+            new_condition("Progressing", "False", reason::TIMED_OUT, message, now),
+        );
     }
 }
 
-fn replica_failure(sets: &[ReplicaSet], new: Option<&ReplicaSet>, now: Timestamp) -> Option<DeploymentCondition> {
+fn replica_failure(
+    sets: &[ReplicaSet],
+    new: Option<&ReplicaSet>,
+    now: Timestamp,
+) -> Option<DeploymentCondition> {
     let of = |set: &ReplicaSet| {
         let conditions = set.status.as_ref()?.conditions.as_deref()?;
-        conditions.iter().find(|condition| condition.type_ == "ReplicaFailure").cloned()
+        conditions
+            .iter()
+            .find(|condition| condition.type_ == "ReplicaFailure")
+            .cloned()
     };
     let failure = new.and_then(of).or_else(|| sets.iter().find_map(of))?;
-    let mut condition = new_condition("ReplicaFailure", &failure.status, "", failure.message.unwrap_or_default(), now);
+    let mut condition = new_condition(
+        "ReplicaFailure",
+        &failure.status,
+        "",
+        failure.message.unwrap_or_default(),
+        now,
+    );
     condition.reason = failure.reason;
     condition.last_transition_time = failure.last_transition_time.clone();
     condition.last_update_time = failure.last_transition_time;
@@ -192,7 +257,11 @@ fn replica_failure(sets: &[ReplicaSet], new: Option<&ReplicaSet>, now: Timestamp
 
 /// Pausing and resuming show in Progressing, so that the deadline does not count while paused.
 pub fn note_pause(deployment: &Deployment, status: &mut DeploymentStatus, now: Timestamp) {
-    let paused = deployment.spec.as_ref().and_then(|spec| spec.paused).unwrap_or_default();
+    let paused = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.paused)
+        .unwrap_or_default();
     if deadline(deployment).is_none() {
         return;
     }
@@ -205,14 +274,20 @@ pub fn note_pause(deployment: &Deployment, status: &mut DeploymentStatus, now: T
         true => (reason::PAUSED, "Deployment is paused"),
         false => (reason::RESUMED, "Deployment is resumed"),
     };
-    set_condition(status, new_condition("Progressing", "Unknown", reason, message.into(), now));
+    set_condition(
+        status,
+        new_condition("Progressing", "Unknown", reason, message.into(), now),
+    );
 }
 
 /// When the deadline has to be looked at, if the rollout is still on.
 pub fn deadline_in(deployment: &Deployment, status: &DeploymentStatus, now: Timestamp) -> Option<Duration> {
     let deadline = deadline(deployment)?;
     let progressing = condition(status, "Progressing")?;
-    let over = matches!(progressing.reason.as_deref(), Some(reason::TIMED_OUT | reason::AVAILABLE | reason::PAUSED));
+    let over = matches!(
+        progressing.reason.as_deref(),
+        Some(reason::TIMED_OUT | reason::AVAILABLE | reason::PAUSED)
+    );
     if over || is_complete(deployment, status) {
         return None;
     }

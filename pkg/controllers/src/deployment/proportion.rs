@@ -19,7 +19,9 @@ pub fn sizes(deployment: &Deployment, active: &[&ReplicaSet]) -> Vec<i32> {
     order.sort_by(|a, b| {
         let (a, b) = (active[*a], active[*b]);
         let age = a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp);
-        wanted(b).cmp(&wanted(a)).then(if to_add > 0 { age.reverse() } else { age })
+        wanted(b)
+            .cmp(&wanted(a))
+            .then(if to_add > 0 { age.reverse() } else { age })
     });
     let mut sizes: Vec<i32> = active.iter().map(|set| wanted(set)).collect();
     let mut added = 0;
@@ -40,7 +42,11 @@ fn proportion(deployment: &Deployment, set: &ReplicaSet, to_add: i32, added: i32
         return 0;
     }
     let (share, left) = (fraction(deployment, set), to_add - added);
-    if to_add > 0 { share.min(left) } else { share.max(left) }
+    if to_add > 0 {
+        share.min(left)
+    } else {
+        share.max(left)
+    }
 }
 
 /// How much the set would change if it kept its share of the whole.
@@ -48,9 +54,18 @@ fn fraction(deployment: &Deployment, set: &ReplicaSet) -> i32 {
     if replicas(deployment) == 0 {
         return -wanted(set);
     }
-    let before = annotations::number(&set.metadata, MAX_REPLICAS).filter(|before| *before > 0).unwrap_or_else(|| {
-        i64::from(deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or_default()).max(1)
-    });
+    let before = annotations::number(&set.metadata, MAX_REPLICAS)
+        .filter(|before| *before > 0)
+        .unwrap_or_else(|| {
+            i64::from(
+                deployment
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.replicas)
+                    .unwrap_or_default(),
+            )
+            .max(1)
+        });
     let after = i64::from(replicas(deployment) + max_surge(deployment));
     let size = (2 * i64::from(wanted(set)) * after + before) / (2 * before);
     i32::try_from(size).unwrap_or(i32::MAX) - wanted(set)
@@ -62,8 +77,10 @@ mod tests {
     use serde_json::json;
 
     fn deployment(replicas: i32, surge: i32) -> Deployment {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"replicas": replicas, "selector": {}, "template": {},
-            "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}}}}))
+        serde_json::from_value(
+            json!({"metadata": {}, "spec": {"replicas": replicas, "selector": {}, "template": {},
+            "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}}}}),
+        )
         .unwrap()
     }
 

@@ -5,7 +5,11 @@ use kobune_client::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// Pods the Deployment wants.
 pub fn replicas(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
 /// Pods a ReplicaSet wants.
@@ -15,12 +19,18 @@ pub fn wanted(set: &ReplicaSet) -> i32 {
 
 /// Pods of a ReplicaSet that are available.
 pub fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or_default()
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or_default()
 }
 
 /// Pods of a ReplicaSet that exist.
 pub fn actual(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().map(|status| status.replicas).unwrap_or_default()
+    set.status
+        .as_ref()
+        .map(|status| status.replicas)
+        .unwrap_or_default()
 }
 
 /// Whether the strategy is RollingUpdate (the default).
@@ -31,7 +41,11 @@ pub fn is_rolling(deployment: &Deployment) -> bool {
 
 /// Pods allowed above the size during a rollout.
 pub fn max_surge(deployment: &Deployment) -> i32 {
-    if is_rolling(deployment) { fenceposts(deployment).0 } else { 0 }
+    if is_rolling(deployment) {
+        fenceposts(deployment).0
+    } else {
+        0
+    }
 }
 
 /// Pods that may be missing during a rollout, never more than there are.
@@ -51,9 +65,21 @@ fn fenceposts(deployment: &Deployment) -> (i32, i32) {
         .and_then(|spec| spec.strategy.as_ref())
         .and_then(|strategy| strategy.rolling_update.as_ref());
     let total = replicas(deployment);
-    let surge = scaled(rolling.and_then(|rolling| rolling.max_surge.as_ref()), total, true);
-    let unavailable = scaled(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), total, false);
-    if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    let surge = scaled(
+        rolling.and_then(|rolling| rolling.max_surge.as_ref()),
+        total,
+        true,
+    );
+    let unavailable = scaled(
+        rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
+        total,
+        false,
+    );
+    if surge == 0 && unavailable == 0 {
+        (0, 1)
+    } else {
+        (surge, unavailable)
+    }
 }
 
 /// A number, or a percentage of `total`. Without a value: 25 %, as defaulting would have filled in.
@@ -64,7 +90,11 @@ pub fn scaled(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
         None => 25,
     };
     let hundredths = percent.max(0) * i64::from(total);
-    let whole = if up { (hundredths + 99) / 100 } else { hundredths / 100 };
+    let whole = if up {
+        (hundredths + 99) / 100
+    } else {
+        hundredths / 100
+    };
     i32::try_from(whole).unwrap_or(i32::MAX)
 }
 

@@ -46,8 +46,12 @@ impl io::Write for Fnv {
 /// Whether the ReplicaSet runs the Deployment's template. The hash label and what the API server adds to
 /// an empty template (`metadata: {}`, `creationTimestamp: null`) do not count.
 pub fn is_current(deployment: &Deployment, set: &ReplicaSet) -> bool {
-    let Some(wanted) = deployment.spec.as_ref().map(|spec| &spec.template) else { return false };
-    let Some(present) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else { return false };
+    let Some(wanted) = deployment.spec.as_ref().map(|spec| &spec.template) else {
+        return false;
+    };
+    let Some(present) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else {
+        return false;
+    };
     wanted.spec == present.spec && same_metadata(wanted, present)
 }
 
@@ -69,7 +73,10 @@ fn same_metadata(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
 pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a ReplicaSet> {
     sets.iter()
         .filter(|set| is_current(deployment, set))
-        .min_by(|a, b| (&a.metadata.creation_timestamp, &a.metadata.name).cmp(&(&b.metadata.creation_timestamp, &b.metadata.name)))
+        .min_by(|a, b| {
+            (&a.metadata.creation_timestamp, &a.metadata.name)
+                .cmp(&(&b.metadata.creation_timestamp, &b.metadata.name))
+        })
 }
 
 #[cfg(test)]
@@ -92,12 +99,22 @@ mod tests {
 
     #[test]
     fn the_hash_label_does_not_make_a_difference() {
-        let deployment: Deployment =
-            serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "template": template("a")}})).unwrap();
+        let deployment: Deployment = serde_json::from_value(
+            json!({"metadata": {}, "spec": {"selector": {}, "template": template("a")}}),
+        )
+        .unwrap();
         let mut labeled = template("a");
-        labeled.metadata.as_mut().unwrap().labels.as_mut().unwrap().insert(HASH_LABEL.into(), "x".into());
+        labeled
+            .metadata
+            .as_mut()
+            .unwrap()
+            .labels
+            .as_mut()
+            .unwrap()
+            .insert(HASH_LABEL.into(), "x".into());
         let set = |template| -> ReplicaSet {
-            serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "template": template}})).unwrap()
+            serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "template": template}}))
+                .unwrap()
         };
         assert!(is_current(&deployment, &set(labeled)));
         assert!(!is_current(&deployment, &set(template("b"))));

@@ -34,11 +34,17 @@ impl Replicated for ReplicaSet {
     }
 
     fn min_ready_seconds(&self) -> i32 {
-        self.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or_default()
+        self.spec
+            .as_ref()
+            .and_then(|spec| spec.min_ready_seconds)
+            .unwrap_or_default()
     }
 
     fn selector(&self) -> Selector {
-        self.spec.as_ref().map(|spec| owner::selector(&spec.selector)).unwrap_or_default()
+        self.spec
+            .as_ref()
+            .map(|spec| owner::selector(&spec.selector))
+            .unwrap_or_default()
     }
 
     fn template(&self) -> Option<&PodTemplateSpec> {
@@ -60,11 +66,18 @@ impl Replicated for ReplicationController {
     }
 
     fn min_ready_seconds(&self) -> i32 {
-        self.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or_default()
+        self.spec
+            .as_ref()
+            .and_then(|spec| spec.min_ready_seconds)
+            .unwrap_or_default()
     }
 
     fn selector(&self) -> Selector {
-        let labels = self.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+        let labels = self
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.selector.clone())
+            .unwrap_or_default();
         labels.into_iter().collect()
     }
 
@@ -87,7 +100,9 @@ impl Replicated for ReplicationController {
             ready_replicas: status.ready_replicas,
             available_replicas: status.available_replicas,
             observed_generation: status.observed_generation,
-            conditions: status.conditions.map(|all| all.into_iter().map(condition).collect()),
+            conditions: status
+                .conditions
+                .map(|all| all.into_iter().map(condition).collect()),
             terminating_replicas: None,
         }
     }
@@ -106,7 +121,9 @@ impl Replicated for ReplicationController {
             ready_replicas: status.ready_replicas,
             available_replicas: status.available_replicas,
             observed_generation: status.observed_generation,
-            conditions: status.conditions.map(|all| all.into_iter().map(condition).collect()),
+            conditions: status
+                .conditions
+                .map(|all| all.into_iter().map(condition).collect()),
         });
     }
 }

@@ -18,7 +18,9 @@ use kobune_client::{Cache, Change, Key};
 
 use self::kinds::Replicated;
 use self::plan::{Desired, Failure, Scale};
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, keys_of_change, unless_gone};
+use crate::controller::{
+    Context, Controller, Doing, Next, ReconcileError, Sources, keys_of_change, unless_gone,
+};
 use crate::expectations::Expectations;
 use crate::owner::{self, Claim};
 use crate::pace::Pace;
@@ -46,7 +48,14 @@ impl<K: Replicated> Replicas<K> {
             note_seen::<K>(&seen, change);
             keys(change)
         });
-        Replicas { context, workloads, pods, expected, pace: Pace::default(), kind: PhantomData }
+        Replicas {
+            context,
+            workloads,
+            pods,
+            expected,
+            pace: Pace::default(),
+            kind: PhantomData,
+        }
     }
 
     fn api(&self, namespace: &str) -> Api<K> {
@@ -58,7 +67,9 @@ impl<K: Replicated> Replicas<K> {
         let namespace = workload.meta().namespace.as_deref().unwrap_or_default();
         let selector = workload.selector();
         let claim = |pod: &Pod| owner::claim(workload.meta(), &selector, &pod.metadata);
-        let candidates = self.pods.filter(|key, pod| key.namespace == namespace && claim(pod) != Claim::Ignore);
+        let candidates = self
+            .pods
+            .filter(|key, pod| key.namespace == namespace && claim(pod) != Claim::Ignore);
         let mut ours = Vec::with_capacity(candidates.len());
         for pod in candidates {
             match claim(&pod) {
@@ -75,12 +86,17 @@ impl<K: Replicated> Replicas<K> {
 
     /// The active pods of all workloads that share our controller (the ReplicaSets of a Deployment).
     fn related(&self, workload: &K, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-        let Some(controller) = owner::controller_of(workload.meta()) else { return own.to_vec() };
+        let Some(controller) = owner::controller_of(workload.meta()) else {
+            return own.to_vec();
+        };
         let namespace = workload.meta().namespace.as_deref().unwrap_or_default();
         let siblings = self.workloads.filter(|key, sibling| {
             key.namespace == namespace && owner::is_controlled_by(sibling.meta(), &controller.uid)
         });
-        let uids: Vec<&str> = siblings.iter().filter_map(|sibling| sibling.meta().uid.as_deref()).collect();
+        let uids: Vec<&str> = siblings
+            .iter()
+            .filter_map(|sibling| sibling.meta().uid.as_deref())
+            .collect();
         self.pods.filter(|key, pod| {
             key.namespace == namespace
                 && owner::controller_of(&pod.metadata).is_some_and(|owner| uids.contains(&owner.uid.as_str()))
@@ -95,7 +111,11 @@ impl<K: Replicated> Replicas<K> {
         active: &[Arc<Pod>],
     ) -> Result<(), Failure> {
         let wanted = usize::try_from(desired.replicas).unwrap_or_default();
-        let related = if active.len() > wanted { self.related(workload, active) } else { Vec::new() };
+        let related = if active.len() > wanted {
+            self.related(workload, active)
+        } else {
+            Vec::new()
+        };
         match plan::scale(desired, active, &related, Timestamp::now()) {
             Scale::Nothing => Ok(()),
             Scale::Create(count) => {
@@ -109,7 +129,10 @@ impl<K: Replicated> Replicas<K> {
         let mut changed = workload.clone();
         changed.set_status(status);
         let key = Key::of(workload);
-        let written = self.api(&key.namespace).replace_status(&key.name, &PostParams::default(), &changed).await;
+        let written = self
+            .api(&key.namespace)
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await;
         unless_gone(written).doing(|| format!("writing the status of {} {key}", K::kind(&())))?;
         Ok(())
     }
@@ -135,7 +158,9 @@ fn concerned<K: Replicated>(workloads: Cache<K>) -> impl Fn(&Pod) -> Vec<Key> {
 /// Lowers what was expected of this pod.
 fn note_seen<K: Replicated>(expected: &Expectations, change: &Change<Pod>) {
     let meta = &change.object().metadata;
-    let Some(owner) = owner::controller_of(meta).filter(|owner| owner.kind == K::kind(&())) else { return };
+    let Some(owner) = owner::controller_of(meta).filter(|owner| owner.kind == K::kind(&())) else {
+        return;
+    };
     let key = Key::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name);
     expected.created(&key, meta.name.as_deref().unwrap_or_default());
     if matches!(change, Change::Deleted(_)) || meta.deletion_timestamp.is_some() {
@@ -151,7 +176,9 @@ impl<K: Replicated> Controller for Replicas<K> {
             self.pace.forget(key);
             return Ok(Next::Changed);
         };
-        let Some(template) = workload.template() else { return Ok(Next::Changed) };
+        let Some(template) = workload.template() else {
+            return Ok(Next::Changed);
+        };
         let desired = Desired {
             meta: workload.meta(),
             replicas: workload.replicas(),
@@ -162,7 +189,10 @@ impl<K: Replicated> Controller for Replicas<K> {
         let settled = self.expected.are_met(key);
         let ours = self.claim(&workload).await?;
         let active: Vec<Arc<Pod>> = ours.iter().filter(|pod| pod::is_active(pod)).cloned().collect();
-        let terminating = ours.iter().filter(|pod| !pod::is_active(pod) && !pod::is_terminal(pod)).count();
+        let terminating = ours
+            .iter()
+            .filter(|pod| !pod::is_active(pod) && !pod::is_terminal(pod))
+            .count();
         let failure = match settled {
             true => self.scale(key, &workload, &desired, &active).await.err(),
             false => None,
@@ -185,7 +215,9 @@ impl<K: Replicated> Controller for Replicas<K> {
             }
         }
         match failure {
-            Some(_) => Err(ReconcileError::Unfinished { doing: format!("scaling {} {key}", K::kind(&())) }),
+            Some(_) => Err(ReconcileError::Unfinished {
+                doing: format!("scaling {} {key}", K::kind(&())),
+            }),
             None => Ok(deadline.into()),
         }
     }

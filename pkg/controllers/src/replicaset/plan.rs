@@ -47,7 +47,12 @@ pub fn scale(desired: &Desired<'_>, active: &[Arc<Pod>], related: &[Arc<Pod>], n
     if active.len() < wanted {
         Scale::Create((wanted - active.len()).min(BURST))
     } else if active.len() > wanted {
-        Scale::Delete(rank::to_delete(active, related, (active.len() - wanted).min(BURST), now))
+        Scale::Delete(rank::to_delete(
+            active,
+            related,
+            (active.len() - wanted).min(BURST),
+            now,
+        ))
     } else {
         Scale::Nothing
     }
@@ -72,18 +77,26 @@ pub fn status(
     now: Timestamp,
 ) -> ReplicaSetStatus {
     let count = |test: &dyn Fn(&Pod) -> bool| active.iter().filter(|pod| test(pod)).count() as i32;
-    let template_labels = desired.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+    let template_labels = desired
+        .template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.as_ref());
     let fully_labeled = |pod: &Pod| {
         template_labels.is_none_or(|wanted| {
             let labels = pod.metadata.labels.as_ref();
-            wanted.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+            wanted
+                .iter()
+                .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
         })
     };
     ReplicaSetStatus {
         replicas: active.len() as i32,
         fully_labeled_replicas: non_zero(count(&fully_labeled)),
         ready_replicas: non_zero(count(&pod::is_ready)),
-        available_replicas: non_zero(count(&|pod| pod::is_available(pod, desired.min_ready_seconds, now))),
+        available_replicas: non_zero(count(&|pod| {
+            pod::is_available(pod, desired.min_ready_seconds, now)
+        })),
         terminating_replicas: Some(terminating as i32),
         observed_generation: desired.meta.generation,
         conditions: conditions(old, failure, now),
@@ -95,11 +108,18 @@ fn non_zero(count: i32) -> Option<i32> {
 }
 
 /// ReplicaFailure is set by a failed round and goes with the next good one.
-fn conditions(old: &ReplicaSetStatus, failure: Option<&Failure>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
+fn conditions(
+    old: &ReplicaSetStatus,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> Option<Vec<ReplicaSetCondition>> {
     let mut conditions = old.conditions.clone().unwrap_or_default();
     match failure {
         None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
-        Some(_) if conditions.iter().any(|condition| condition.type_ == "ReplicaFailure") => {}
+        Some(_)
+            if conditions
+                .iter()
+                .any(|condition| condition.type_ == "ReplicaFailure") => {}
         Some(failure) => conditions.push(ReplicaSetCondition {
             type_: "ReplicaFailure".into(),
             status: "True".into(),
@@ -117,13 +137,22 @@ pub fn next_available(desired: &Desired<'_>, active: &[Arc<Pod>], now: Timestamp
         return None;
     }
     let left = |since: Timestamp| i64::from(desired.min_ready_seconds) - pod::seconds_between(since, now);
-    let soonest = active.iter().filter_map(|pod| pod::ready_since(pod)).map(left).filter(|left| *left > 0).min()?;
+    let soonest = active
+        .iter()
+        .filter_map(|pod| pod::ready_since(pod))
+        .map(left)
+        .filter(|left| *left > 0)
+        .min()?;
     Some(Duration::from_secs(soonest as u64))
 }
 
 /// A new pod of the workload: the template's labels, annotations, finalizers and spec. The name is given,
 /// so that its maker knows which pod to expect in the watch before the API server has answered.
-pub fn new_pod(desired: &Desired<'_>, owner: kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference, suffix: &str) -> Pod {
+pub fn new_pod(
+    desired: &Desired<'_>,
+    owner: kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference,
+    suffix: &str,
+) -> Pod {
     let template = desired.template.metadata.as_ref();
     let prefix = generate_name(desired.meta.name.as_deref().unwrap_or_default());
     Pod {
@@ -171,15 +200,28 @@ mod tests {
             ..Default::default()
         };
         let pod = |index: usize| Pod {
-            metadata: ObjectMeta { name: Some(format!("p{index}")), ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(format!("p{index}")),
+                ..Default::default()
+            },
             status: Some(status.clone()),
             spec: None,
         };
         (0..count).map(|index| Arc::new(pod(index))).collect()
     }
 
-    fn desired<'a>(replicas: i32, min_ready: i32, meta: &'a ObjectMeta, template: &'a PodTemplateSpec) -> Desired<'a> {
-        Desired { meta, replicas, min_ready_seconds: min_ready, template }
+    fn desired<'a>(
+        replicas: i32,
+        min_ready: i32,
+        meta: &'a ObjectMeta,
+        template: &'a PodTemplateSpec,
+    ) -> Desired<'a> {
+        Desired {
+            meta,
+            replicas,
+            min_ready_seconds: min_ready,
+            template,
+        }
     }
 
     #[test]
@@ -193,9 +235,15 @@ mod tests {
 
     #[test]
     fn a_leaving_owner_creates_nothing() {
-        let meta = ObjectMeta { deletion_timestamp: Some(Time(now())), ..Default::default() };
+        let meta = ObjectMeta {
+            deletion_timestamp: Some(Time(now())),
+            ..Default::default()
+        };
         let template = Default::default();
-        assert_eq!(scale(&desired(3, 0, &meta, &template), &[], &[], now()), Scale::Nothing);
+        assert_eq!(
+            scale(&desired(3, 0, &meta, &template), &[], &[], now()),
+            Scale::Nothing
+        );
     }
 
     #[test]
@@ -204,7 +252,10 @@ mod tests {
         let want = desired(2, 10, &meta, &template);
         let seen = pods(2, Some(995));
         let status = status(&want, &Default::default(), &seen, 0, None, now());
-        assert_eq!((status.ready_replicas, status.available_replicas), (Some(2), None));
+        assert_eq!(
+            (status.ready_replicas, status.available_replicas),
+            (Some(2), None)
+        );
         assert_eq!(next_available(&want, &seen, now()), Some(Duration::from_secs(5)));
         assert_eq!(next_available(&want, &pods(2, Some(900)), now()), None);
     }
@@ -213,15 +264,24 @@ mod tests {
     fn a_failed_round_shows_until_a_good_one() {
         let (meta, template) = Default::default();
         let want = desired(1, 0, &meta, &template);
-        let failure = Failure { reason: "FailedCreate", message: "quota".into() };
+        let failure = Failure {
+            reason: "FailedCreate",
+            message: "quota".into(),
+        };
         let failed = status(&want, &Default::default(), &[], 0, Some(&failure), now());
-        assert_eq!(failed.conditions.as_ref().unwrap()[0].reason.as_deref(), Some("FailedCreate"));
+        assert_eq!(
+            failed.conditions.as_ref().unwrap()[0].reason.as_deref(),
+            Some("FailedCreate")
+        );
         assert_eq!(status(&want, &failed, &[], 0, None, now()).conditions, None);
     }
 
     #[test]
     fn long_names_leave_room_for_the_suffix() {
-        let meta = ObjectMeta { name: Some("x".repeat(80)), ..Default::default() };
+        let meta = ObjectMeta {
+            name: Some("x".repeat(80)),
+            ..Default::default()
+        };
         let template = Default::default();
         let pod = new_pod(&desired(1, 0, &meta, &template), Default::default(), "abcde");
         assert_eq!(pod.metadata.name.unwrap().len(), 63);

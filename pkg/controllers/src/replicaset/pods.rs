@@ -10,7 +10,9 @@ use kobune_client::{EventType, Key};
 
 use super::kinds::Replicated;
 use super::plan::{self, Desired, Failure};
-use crate::controller::{Context, Doing, ReconcileError, already_exists, is_not_found, namespace_is_terminating, unless_gone};
+use crate::controller::{
+    Context, Doing, ReconcileError, already_exists, is_not_found, namespace_is_terminating, unless_gone,
+};
 use crate::expectations::Expectations;
 use crate::{names, owner};
 
@@ -33,7 +35,10 @@ pub async fn create<K: Replicated>(
         if let Some(error) = failed {
             return match namespace_is_terminating(&error) {
                 true => Ok(()),
-                false => Err(Failure { reason: "FailedCreate", message: answer(&error) }),
+                false => Err(Failure {
+                    reason: "FailedCreate",
+                    message: answer(&error),
+                }),
             };
         }
         left -= size;
@@ -57,7 +62,12 @@ async fn create_one<K: Replicated>(
         expected.will_create(key, &name);
         match api.create(&PostParams::default(), &pod).await {
             Ok(_) => {
-                context.event(workload, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                context.event(
+                    workload,
+                    EventType::Normal,
+                    "SuccessfulCreate",
+                    format!("Created pod: {name}"),
+                );
                 return Ok(());
             }
             Err(error) => {
@@ -88,9 +98,14 @@ pub async fn delete<K: Replicated>(
     for pod in &pods {
         expected.will_delete(key, pod.metadata.uid.as_deref().unwrap_or_default());
     }
-    let round = pods.iter().map(|pod| delete_one(context, &api, expected, key, workload, pod));
+    let round = pods
+        .iter()
+        .map(|pod| delete_one(context, &api, expected, key, workload, pod));
     match join_all(round).await.into_iter().find_map(Result::err) {
-        Some(error) => Err(Failure { reason: "FailedDelete", message: answer(&error) }),
+        Some(error) => Err(Failure {
+            reason: "FailedDelete",
+            message: answer(&error),
+        }),
         None => Ok(()),
     }
 }
@@ -103,11 +118,25 @@ async fn delete_one<K: Replicated>(
     workload: &K,
     pod: &Pod,
 ) -> Result<(), kube::Error> {
-    let (name, uid) = (pod.metadata.name.as_deref().unwrap_or_default(), pod.metadata.uid.clone());
-    let only_this = Preconditions { uid: uid.clone(), resource_version: None };
-    match api.delete(name, &DeleteParams::default().preconditions(only_this)).await {
+    let (name, uid) = (
+        pod.metadata.name.as_deref().unwrap_or_default(),
+        pod.metadata.uid.clone(),
+    );
+    let only_this = Preconditions {
+        uid: uid.clone(),
+        resource_version: None,
+    };
+    match api
+        .delete(name, &DeleteParams::default().preconditions(only_this))
+        .await
+    {
         Ok(_) => {
-            context.event(workload, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+            context.event(
+                workload,
+                EventType::Normal,
+                "SuccessfulDelete",
+                format!("Deleted pod: {name}"),
+            );
             Ok(())
         }
         Err(error) => {
@@ -124,9 +153,15 @@ async fn delete_one<K: Replicated>(
 }
 
 /// Takes an orphan, unless the workload itself is on its way out (asked of the API, not the cache).
-pub async fn adopt<K: Replicated>(context: &Context, workload: &K, pod: &Pod) -> Result<Option<()>, ReconcileError> {
+pub async fn adopt<K: Replicated>(
+    context: &Context,
+    workload: &K,
+    pod: &Pod,
+) -> Result<Option<()>, ReconcileError> {
     let key = Key::of(workload);
-    let live = Api::<K>::namespaced(context.client.clone(), &key.namespace).get_opt(&key.name).await;
+    let live = Api::<K>::namespaced(context.client.clone(), &key.namespace)
+        .get_opt(&key.name)
+        .await;
     let live = live.doing(|| format!("looking at {key} before an adoption"))?;
     let may = live.is_some_and(|live| {
         live.meta().uid == workload.meta().uid && live.meta().deletion_timestamp.is_none()
@@ -139,14 +174,26 @@ pub async fn adopt<K: Replicated>(context: &Context, workload: &K, pod: &Pod) ->
 }
 
 /// Lets a pod go whose labels no longer match.
-pub async fn release<K: Replicated>(context: &Context, workload: &K, pod: &Pod) -> Result<(), ReconcileError> {
-    patch_owners(context, pod, owner::release_patch(workload.meta(), &pod.metadata)).await.map(drop)
+pub async fn release<K: Replicated>(
+    context: &Context,
+    workload: &K,
+    pod: &Pod,
+) -> Result<(), ReconcileError> {
+    patch_owners(context, pod, owner::release_patch(workload.meta(), &pod.metadata))
+        .await
+        .map(drop)
 }
 
-async fn patch_owners(context: &Context, pod: &Pod, patch: serde_json::Value) -> Result<Option<()>, ReconcileError> {
+async fn patch_owners(
+    context: &Context,
+    pod: &Pod,
+    patch: serde_json::Value,
+) -> Result<Option<()>, ReconcileError> {
     let key = Key::of(pod);
     let api = Api::<Pod>::namespaced(context.client.clone(), &key.namespace);
-    let patched = api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    let patched = api
+        .patch_metadata(&key.name, &PatchParams::default(), &Patch::Strategic(patch))
+        .await;
     let patched = unless_gone(patched).doing(|| format!("changing the owner of pod {key}"))?;
     Ok(patched.map(drop))
 }

@@ -14,7 +14,12 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The `count` pods to delete of `candidates`. `related` are all active pods of the same workload (for a
 /// Deployment those of all its ReplicaSets): of two equal pods the one with more relatives on its node goes.
-pub fn to_delete(candidates: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
+pub fn to_delete(
+    candidates: &[Arc<Pod>],
+    related: &[Arc<Pod>],
+    count: usize,
+    now: Timestamp,
+) -> Vec<Arc<Pod>> {
     if count >= candidates.len() {
         return candidates.to_vec();
     }
@@ -52,7 +57,10 @@ fn order(a: &Pod, b: &Pod, relatives: &HashMap<&str, usize>, now: Timestamp) -> 
 }
 
 fn node(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or_default()
 }
 
 fn phase_rank(pod: &Pod) -> u8 {
@@ -64,13 +72,25 @@ fn phase_rank(pod: &Pod) -> u8 {
 }
 
 fn deletion_cost(pod: &Pod) -> i32 {
-    let cost = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DELETION_COST));
+    let cost = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(DELETION_COST));
     cost.and_then(|cost| cost.parse().ok()).unwrap_or_default()
 }
 
 fn restarts(pod: &Pod) -> i32 {
-    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    containers.iter().map(|container| container.restart_count).max().unwrap_or_default()
+    let containers = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
+    containers
+        .iter()
+        .map(|container| container.restart_count)
+        .max()
+        .unwrap_or_default()
 }
 
 fn created(pod: &Pod) -> Option<Timestamp> {
@@ -80,7 +100,11 @@ fn created(pod: &Pod) -> Option<Timestamp> {
 /// Younger first; ages that share a power of two are equal. An unknown time counts as youngest.
 fn by_age(a: Option<Timestamp>, b: Option<Timestamp>, now: Timestamp) -> Ordering {
     let bucket = |time: Option<Timestamp>| {
-        time.map(|time| (pod::seconds_between(time, now).max(0) as u64).checked_ilog2().map_or(0, |log| log + 1))
+        time.map(|time| {
+            (pod::seconds_between(time, now).max(0) as u64)
+                .checked_ilog2()
+                .map_or(0, |log| log + 1)
+        })
     };
     match (bucket(a), bucket(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
@@ -108,7 +132,10 @@ mod tests {
                 creation_timestamp: Some(Time(at(0))),
                 ..Default::default()
             },
-            spec: Some(PodSpec { node_name: Some(node.into()).filter(|n: &String| !n.is_empty()), ..Default::default() }),
+            spec: Some(PodSpec {
+                node_name: Some(node.into()).filter(|n: &String| !n.is_empty()),
+                ..Default::default()
+            }),
             status: Some(PodStatus {
                 phase: Some(if ready_at.is_some() { "Running" } else { "Pending" }.into()),
                 conditions: ready_at.map(|second| {
@@ -150,7 +177,11 @@ mod tests {
 
     #[test]
     fn the_crowded_node_loses_first() {
-        let pods = [pod("a", "n1", Some(1)), pod("b", "n2", Some(1)), pod("c", "n2", Some(1))];
+        let pods = [
+            pod("a", "n1", Some(1)),
+            pod("b", "n2", Some(1)),
+            pod("c", "n2", Some(1)),
+        ];
         assert_eq!(names(to_delete(&pods, &pods, 1, at(1000))), ["b"]);
     }
 
