@@ -208,8 +208,9 @@ impl NodeNetwork {
         .await
     }
 
-    /// Applies the plans of Services (`namespace/name`); with `whole`, of all there are.
-    pub(crate) async fn set_services(
+    /// Applies the plans of Services (`namespace/name`); with `whole`, of all there are. An empty plan takes
+    /// a Service back. [`crate::service::run`] does this.
+    pub async fn set_services(
         self: &Arc<Self>,
         plans: Vec<(Arc<str>, ServicePlan)>,
         whole: bool,
@@ -267,6 +268,10 @@ fn switch_on(bridge: &str) -> Result<(), NetworkError> {
     sysctl::set("ipv4/ip_forward", "1").map_err(NetworkError::link("switching on IP forwarding"))?;
     // Node ports at 127.0.0.1; from-pods in the rules keeps pods out.
     sysctl::set_if_there(&format!("ipv4/conf/{bridge}/route_localnet"), "1");
+    // Pods of this node reach each other through their gateway, on purpose. `all` and a link's own switch
+    // are or-ed, so the other links go on as they did. (The rules drop redirects too, but a redirect sent
+    // to be dropped uses up what the kernel allows of other ICMP errors.)
     sysctl::set_if_there(&format!("ipv4/conf/{bridge}/send_redirects"), "0");
+    sysctl::set_if_there("ipv4/conf/all/send_redirects", "0");
     Ok(())
 }

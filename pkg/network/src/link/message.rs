@@ -93,7 +93,8 @@ pub(crate) fn create_pair(m: &mut Messages, pair: &Pair<'_>) {
             m.text(IFLA_INFO_KIND, "veth");
             m.nested(IFLA_INFO_DATA, |m| {
                 m.nested(VETH_INFO_PEER, |m| {
-                    link_body(m, 0, true);
+                    // Not up: an end that is not yet tied to the other refuses.
+                    link_body(m, 0, false);
                     m.text(libc::IFLA_IFNAME, pair.pod_name);
                     m.attribute(libc::IFLA_ADDRESS, &pair.pod_mac);
                     m.attribute(libc::IFLA_MTU, &pair.mtu.to_ne_bytes());

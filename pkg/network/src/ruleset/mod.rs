@@ -169,7 +169,7 @@ impl Ruleset {
         let mut batch = self.batch();
         self.services
             .change(plans, &mut batch, &mut self.hairpins, &self.base.pod_cidr);
-        if !self.known {
+        if whole || !self.known {
             return self.rebuild();
         }
         self.hairpins.write(&mut batch);

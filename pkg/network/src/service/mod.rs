@@ -1,3 +1,129 @@
 //! Services: from the API's Services and EndpointSlices to packet rules.
+//!
+//! ```text
+//! cache of Services ───────┐
+//!                          ├─ changed Services ── plan ── one batch
+//! cache of EndpointSlices ─┘
+//! ```
+//!
+//! State: [`Watched`] owns which slices belong to which Service; the ruleset owns what the kernel has.
+//! Both caches' changes come by unbounded channels of pointers; all that is there is taken at once, so
+//! a burst becomes one batch while the batch before it is being applied.
 
 pub mod plan;
+mod watched;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kobune_client::k8s_openapi::api::core::v1::Service;
+use kobune_client::k8s_openapi::api::discovery::v1::EndpointSlice;
+use kobune_client::{Cache, Caches, Changes, Key};
+use tokio_util::sync::CancellationToken;
+
+use crate::NodeNetwork;
+use plan::NodeView;
+use watched::Watched;
+
+/// How long to wait before all rules are made anew after the kernel refused a change.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Keeps this node's packet rules in step with the cluster's Services until `cancel`. What the rules
+/// say stays in force afterwards.
+pub async fn run(network: Arc<NodeNetwork>, caches: Caches, cancel: CancellationToken) {
+    let services = caches.get::<Service>();
+    let slices = caches.get::<EndpointSlice>();
+    let follow = async {
+        // Rules of an earlier run stay in force until everything is known.
+        if services.ready().await && slices.ready().await {
+            let config = network.config();
+            let node = NodeView {
+                pod_cidr: config.pod_cidr,
+                node_ip: config.node_ip,
+                answered_here: config.cluster_dns,
+            };
+            let changes = (services.subscribe(), slices.subscribe());
+            Follower {
+                network,
+                services,
+                watched: Watched::default(),
+                node,
+            }
+            .follow(changes)
+            .await;
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = follow => {}
+    }
+}
+
+struct Follower {
+    network: Arc<NodeNetwork>,
+    services: Cache<Service>,
+    watched: Watched,
+    node: NodeView,
+}
+
+impl Follower {
+    async fn follow(mut self, (mut services, mut slices): (Changes<Service>, Changes<EndpointSlice>)) {
+        let mut changed = BTreeSet::new();
+        let mut whole = true;
+        loop {
+            while let Some(change) = services.try_next() {
+                changed.insert(Key::of(&**change.object()));
+            }
+            while let Some(change) = slices.try_next() {
+                self.watched.note(change, &mut changed);
+            }
+            if whole {
+                changed.extend(self.services.list().iter().map(|service| Key::of(&**service)));
+            }
+            if !self.apply(std::mem::take(&mut changed), whole).await {
+                tokio::time::sleep(AFTER_FAILURE).await;
+                whole = true;
+                continue;
+            }
+            whole = false;
+            tokio::select! {
+                change = services.next() => match change {
+                    Some(change) => { changed.insert(Key::of(&**change.object())); }
+                    None => return,
+                },
+                change = slices.next() => match change {
+                    Some(change) => self.watched.note(change, &mut changed),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Plans the changed Services and applies the plans; false when the kernel refused.
+    async fn apply(&self, changed: BTreeSet<Key>, whole: bool) -> bool {
+        let plans: Vec<_> = changed
+            .iter()
+            .map(|key| {
+                let slices = self.watched.slices(key);
+                let plan = match self.services.get_key(key) {
+                    Some(service) => plan::plan(&service, &slices, &self.node),
+                    None => plan::ServicePlan::default(),
+                };
+                (Arc::from(key.to_string()), plan)
+            })
+            .collect();
+        let count = plans.len();
+        match self.network.set_services(plans, whole).await {
+            Ok(()) => {
+                tracing::debug!(services = count, whole, "packet rules follow the Services");
+                true
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "packet rules do not follow the Services; trying again");
+                false
+            }
+        }
+    }
+}
