@@ -7,12 +7,17 @@
 
 pub mod controller;
 mod deployment;
+mod endpoints;
+mod endpointslice;
 mod expectations;
 mod names;
 mod owner;
 mod pace;
 mod pod;
 mod replicaset;
+mod root_ca;
+mod service_pods;
+mod serviceaccount;
 pub mod table;
 
 use kobune_client::{Caches, Recorder, kube};

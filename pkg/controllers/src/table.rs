@@ -38,4 +38,34 @@ pub const TABLE: &[Row] = &[
         workers: 2,
         build: |context, sources, _| Arc::new(Replicas::<ReplicationController>::new(context, sources)),
     },
+    Row {
+        name: "endpoint-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::endpoints::EndpointsController::new(context, sources)),
+    },
+    Row {
+        name: "endpointslice-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::endpointslice::EndpointSlices::new(context, sources)),
+    },
+    Row {
+        name: "service-account-controller",
+        workers: 1,
+        build: |context, sources, _| {
+            Arc::new(crate::serviceaccount::DefaultServiceAccounts::new(
+                context, sources,
+            ))
+        },
+    },
+    Row {
+        name: "root-ca-certificate-publisher",
+        workers: 1,
+        build: |context, sources, config| {
+            Arc::new(crate::root_ca::RootCaPublisher::new(
+                context,
+                sources,
+                &config.root_ca,
+            ))
+        },
+    },
 ];
