@@ -44,7 +44,22 @@ impl Descriptions {
             let (name, text) = line.strip_prefix(' ')?.split_once(' ')?;
             (name == field).then(|| unescape(text))
         };
-        self.lines(ty).find_map(line)
+        self.lines(ty)
+            .find_map(line)
+            .or_else(|| self.of_list_field(ty, field))
+    }
+}
+
+impl Descriptions {
+    /// k8s-openapi has no schemas of lists; their fields are the same everywhere.
+    fn of_list_field(&self, ty: &str, field: &str) -> Option<String> {
+        match field {
+            _ if !ty.ends_with("List") => None,
+            "apiVersion" | "kind" => self.of_field("io.k8s.api.core.v1.Pod", field),
+            "metadata" => Some("Standard list metadata.".to_owned()),
+            "items" => Some("The objects of the list.".to_owned()),
+            _ => None,
+        }
     }
 }
 

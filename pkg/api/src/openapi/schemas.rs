@@ -279,12 +279,14 @@ impl Writer<'_> {
         if let Some(default) = &default {
             self.out.key("default").value(default);
         }
-        self.described(self.descriptions.of_field(&ty.name, &field.name));
+        let description = self.descriptions.of_field(&ty.name, &field.name);
+        let alone = default.is_none() && description.is_none();
+        self.described(description);
         let values = field.enum_values();
         let on_element = matches!(field.shape, Shape::List(_) | Shape::Map(_));
         match self.reference(&field.shape) {
             // Beside a reference v3 allows nothing else.
-            Some(reference) if self.v3 => {
+            Some(reference) if self.v3 && !alone => {
                 self.out
                     .key("allOf")
                     .array(|out| out.object(|out| out.key("$ref").text(&reference)));
