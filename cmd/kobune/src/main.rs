@@ -1,3 +1,78 @@
-//! The kobune binary: parse, assemble, supervise.
+//! The kobune binary: parse, assemble, supervise. No behaviour of Kubernetes lives here.
 
-fn main() {}
+mod addons;
+mod check_config;
+mod cli;
+mod completion;
+
+mod kubeconfig;
+mod layers;
+mod logging;
+mod machine;
+mod memory;
+mod notify;
+mod paths;
+
+mod node;
+mod server;
+mod settings;
+mod supervise;
+mod values;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match parse().and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kobune: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line with the settings of variables and configuration files put in.
+fn parse() -> Result<Cli> {
+    let mut words: Vec<String> = std::env::args().collect();
+    if words.get(1).is_some_and(|word| word == "server") && !asks_for_help(&words) {
+        let server = Cli::command()
+            .find_subcommand("server")
+            .cloned()
+            .unwrap_or_default();
+        let variables = std::env::vars()
+            .filter(|(name, _)| name.starts_with("KOBUNE_"))
+            .collect();
+        let combined = layers::combine(&server, &words[2..], &variables)?;
+        words.truncate(2);
+        words.extend(combined);
+    }
+    let matches = Cli::command().get_matches_from(words);
+    Ok(Cli::from_arg_matches(&matches)?)
+}
+
+fn asks_for_help(words: &[String]) -> bool {
+    words.iter().any(|word| word == "--help" || word == "-h")
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Server(arguments) => server::run(*arguments),
+        Command::Kubeconfig(arguments) => kubeconfig::run(&arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Completion { shell } => {
+            completion::run(shell);
+            Ok(())
+        }
+        Command::Version => {
+            version::run();
+            Ok(())
+        }
+        Command::Image(_) | Command::Reset(_) | Command::PodInit => anyhow::bail!("soon"),
+    }
+}

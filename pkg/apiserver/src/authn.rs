@@ -88,6 +88,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub fn is_public(path: &str) -> bool {
     matches!(path, "/version" | "/version/")
         || ["/livez", "/readyz", "/healthz"].iter().any(|root| {
-            path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(root)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
 }

@@ -21,8 +21,16 @@ pub async fn run(server: &ApiServer) -> Result<(), Status> {
         ensure(server, "/api/v1/namespaces", namespace).await?;
     }
     for (name, value, text) in [
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ] {
         let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
             "metadata": {"name": name}, "value": value, "description": text});
@@ -49,14 +57,23 @@ async fn kubernetes_service(server: &ApiServer) -> Result<(), Status> {
         "subsets": [{"addresses": [{"ip": address}],
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]});
     replace(server, "/api/v1/namespaces/default/endpoints", endpoints).await?;
-    let family = if config.advertise.is_ipv4() { "IPv4" } else { "IPv6" };
+    let family = if config.advertise.is_ipv4() {
+        "IPv4"
+    } else {
+        "IPv6"
+    };
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": family,
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}]});
-    replace(server, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await
+    replace(
+        server,
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        slice,
+    )
+    .await
 }
 
 async fn ensure(server: &ApiServer, collection: &str, object: Value) -> Result<(), Status> {
@@ -81,7 +98,11 @@ async fn replace(server: &ApiServer, collection: &str, object: Value) -> Result<
 }
 
 async fn send(server: &ApiServer, method: Method, path: &str, object: &Value) -> Result<(), Status> {
-    let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+    let media = if method == Method::PATCH {
+        "application/merge-patch+json"
+    } else {
+        "application/json"
+    };
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -93,8 +114,21 @@ async fn send(server: &ApiServer, method: Method, path: &str, object: &Value) ->
     if code.is_success() {
         return Ok(());
     }
-    let body = response.into_body().collect().await.map_err(Status::internal)?.to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(Status::internal)?
+        .to_bytes();
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let reason = if answer["reason"] == "AlreadyExists" { Reason::AlreadyExists } else { Reason::InternalError };
-    Err(Status::new(code.as_u16(), reason, answer["message"].as_str().unwrap_or("no message")))
+    let reason = if answer["reason"] == "AlreadyExists" {
+        Reason::AlreadyExists
+    } else {
+        Reason::InternalError
+    };
+    Err(Status::new(
+        code.as_u16(),
+        reason,
+        answer["message"].as_str().unwrap_or("no message"),
+    ))
 }

@@ -47,7 +47,10 @@ pub struct CidrError(String);
 impl Cidr {
     /// How many addresses there are.
     pub fn size(&self) -> u32 {
-        u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0).saturating_add(1)
+        u32::MAX
+            .checked_shr(u32::from(self.prefix))
+            .unwrap_or(0)
+            .saturating_add(1)
     }
 
     /// The address at a distance from the first.
@@ -74,7 +77,10 @@ impl std::str::FromStr for Cidr {
             return Err(wrong());
         }
         let mask = u32::MAX << (32 - u32::from(prefix));
-        Ok(Self { first: (u32::from(address) & mask).into(), prefix })
+        Ok(Self {
+            first: (u32::from(address) & mask).into(),
+            prefix,
+        })
     }
 }
 

@@ -67,7 +67,9 @@ pub fn answer(server: &Inner, path: &str, headers: &HeaderMap) -> Result<Respons
         ["apis", group] => Ok(kinds::groups()
             .iter()
             .find(|known| &*known.name == group)
-            .map_or_else(no_such_path, |group| json(group_document(group, true).to_string()))),
+            .map_or_else(no_such_path, |group| {
+                json(group_document(group, true).to_string())
+            })),
         ["apis", group, version] => Ok(resources(group, version)),
         _ => Ok(no_such_path()),
     }
@@ -75,12 +77,30 @@ pub fn answer(server: &Inner, path: &str, headers: &HeaderMap) -> Result<Respons
 
 /// `/`: where one can go from here.
 pub fn paths() -> Response<Body> {
-    let mut paths = vec!["/.well-known/openid-configuration".to_owned(), "/api".into(), "/api/v1".into(), "/apis".into()];
+    let mut paths = vec![
+        "/.well-known/openid-configuration".to_owned(),
+        "/api".into(),
+        "/api/v1".into(),
+        "/apis".into(),
+    ];
     for group in kinds::groups().iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
-        paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
+        paths.extend(
+            group
+                .versions
+                .iter()
+                .map(|version| format!("/apis/{}/{version}", group.name)),
+        );
     }
-    for path in ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     json(json!({ "paths": paths }).to_string())
@@ -126,8 +146,14 @@ fn root_document(server: &Inner, core: bool, headers: &HeaderMap) -> Response<Bo
             break;
         }
     }
-    let mut response = if core { json(api_versions(server).to_string()) } else { json(groups().to_string()) };
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    let mut response = if core {
+        json(api_versions(server).to_string())
+    } else {
+        json(groups().to_string())
+    };
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 
@@ -166,11 +192,10 @@ fn groups() -> Value {
 }
 
 fn group_document(group: &Group, alone: bool) -> Value {
-    let version = |version: &Arc<str>| {
-        json!({"groupVersion": kinds::api_version(&group.name, version), "version": &**version})
-    };
+    let version = |version: &Arc<str>| json!({"groupVersion": kinds::api_version(&group.name, version), "version": &**version});
     let versions: Vec<Value> = group.versions.iter().map(version).collect();
-    let mut document = json!({"name": &*group.name, "preferredVersion": versions.first(), "versions": versions});
+    let mut document =
+        json!({"name": &*group.name, "preferredVersion": versions.first(), "versions": versions});
     if alone {
         document["kind"] = "APIGroup".into();
         document["apiVersion"] = "v1".into();
@@ -226,7 +251,11 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
 
 fn aggregated(version: &str, core: bool) -> Value {
     let wanted = |group: &&Group| group.name.is_empty() == core;
-    let items: Vec<Value> = kinds::groups().iter().filter(wanted).map(aggregated_group).collect();
+    let items: Vec<Value> = kinds::groups()
+        .iter()
+        .filter(wanted)
+        .map(aggregated_group)
+        .collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items})
 }
@@ -234,8 +263,11 @@ fn aggregated(version: &str, core: bool) -> Value {
 fn aggregated_group(group: &Group) -> Value {
     let versions = group.versions.iter().map(|version| {
         let mine = |kind: &&Arc<Kind>| kind.group == group.name && kind.version == *version;
-        let resources: Vec<Value> =
-            kinds::builtin().iter().filter(mine).map(|kind| aggregated_resource(kind)).collect();
+        let resources: Vec<Value> = kinds::builtin()
+            .iter()
+            .filter(mine)
+            .map(|kind| aggregated_resource(kind))
+            .collect();
         json!({"version": &**version, "freshness": "Current", "resources": resources})
     });
     let versions: Vec<Value> = versions.collect();
@@ -262,7 +294,11 @@ fn aggregated_resource(kind: &Kind) -> Value {
     if !kind.subresources.is_empty() {
         let subs = kind.subresources.iter().map(|sub| {
             let same = (&sub.group, &sub.version) == (&kind.group, &kind.version);
-            let (group, version) = if same { ("", "") } else { (&*sub.group, &*sub.version) };
+            let (group, version) = if same {
+                ("", "")
+            } else {
+                (&*sub.group, &*sub.version)
+            };
             json!({"subresource": &*sub.name, "verbs": texts(&sub.verbs),
                 "responseKind": {"group": group, "version": version, "kind": &*sub.kind}})
         });

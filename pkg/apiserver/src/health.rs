@@ -23,7 +23,10 @@ pub struct Health {
 impl Health {
     /// Adds a check to `/readyz`.
     pub fn add(&self, name: &str, check: Check) {
-        let mut checks = self.ready.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut checks = self
+            .ready
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         checks.push((name.to_owned(), check));
     }
 
@@ -41,15 +44,30 @@ pub fn answer(server: &Inner, path: &str, query: &Query<'_>) -> Response<Body> {
     };
     let mut results = vec![
         ("ping".to_owned(), Ok(())),
-        ("etcd".to_owned(), if server.is_serving() { Ok(()) } else { Err("the store does not answer".to_owned()) }),
+        (
+            "etcd".to_owned(),
+            if server.is_serving() {
+                Ok(())
+            } else {
+                Err("the store does not answer".to_owned())
+            },
+        ),
     ];
     match root {
         "livez" | "healthz" => {}
         "readyz" => {
-            let checks = server.health.ready.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let checks = server
+                .health
+                .ready
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             results.extend(checks.iter().map(|(name, check)| (name.clone(), check())));
             let going = server.health.going.load(Ordering::Relaxed);
-            let shutdown = if going { Err("the server is shutting down".to_owned()) } else { Ok(()) };
+            let shutdown = if going {
+                Err("the server is shutting down".to_owned())
+            } else {
+                Ok(())
+            };
             results.push(("shutdown".to_owned(), shutdown));
         }
         _ => return no_such_path(),
@@ -59,9 +77,10 @@ pub fn answer(server: &Inner, path: &str, query: &Query<'_>) -> Response<Body> {
         Some(name) => match results.iter().find(|(known, _)| known == name) {
             None => no_such_path(),
             Some((_, Ok(()))) => text(StatusCode::OK, "ok"),
-            Some((_, Err(why))) => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
-            }
+            Some((_, Err(why))) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("internal server error: {why}\n"),
+            ),
         },
     }
 }
@@ -82,8 +101,13 @@ fn all(root: &str, results: &[(String, Result<(), String>)], query: &Query<'_>) 
         };
         report.push_str(&line);
     }
-    for name in excluded.iter().filter(|name| !results.iter().any(|(known, _)| known == *name)) {
-        report.push_str(&format!("warn: some health checks cannot be excluded: no matches for \"{name}\"\n"));
+    for name in excluded
+        .iter()
+        .filter(|name| !results.iter().any(|(known, _)| known == *name))
+    {
+        report.push_str(&format!(
+            "warn: some health checks cannot be excluded: no matches for \"{name}\"\n"
+        ));
     }
     if failed {
         report.push_str(&format!("{root} check failed\n"));

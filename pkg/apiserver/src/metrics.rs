@@ -1,8 +1,8 @@
 //! `/metrics` in Prometheus' text form, under upstream's names.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kobune_store::Store;
@@ -45,11 +45,20 @@ impl Drop for Counted {
 impl Metrics {
     /// Counts an answer.
     pub fn answered(&self, verb: &str, code: u16, took: Duration) {
-        let verb = VERBS.iter().position(|known| *known == verb).unwrap_or(VERBS.len() - 1);
-        let code = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len());
+        let verb = VERBS
+            .iter()
+            .position(|known| *known == verb)
+            .unwrap_or(VERBS.len() - 1);
+        let code = CODES
+            .iter()
+            .position(|known| *known == code)
+            .unwrap_or(CODES.len());
         self.requests[verb][code].fetch_add(1, Ordering::Relaxed);
         let seconds = took.as_secs_f64();
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BUCKETS.len());
         self.durations[verb][bucket].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.microseconds[verb].fetch_add(micros, Ordering::Relaxed);
@@ -70,7 +79,10 @@ impl Metrics {
                 let count = count.load(Ordering::Relaxed);
                 if count > 0 {
                     let code = CODES.get(at).map_or_else(|| "other".to_owned(), u16::to_string);
-                    let _ = writeln!(out, "apiserver_request_total{{verb=\"{verb}\",code=\"{code}\"}} {count}");
+                    let _ = writeln!(
+                        out,
+                        "apiserver_request_total{{verb=\"{verb}\",code=\"{code}\"}} {count}"
+                    );
                 }
             }
         }
@@ -92,20 +104,31 @@ impl Metrics {
 
     fn histogram(&self, out: &mut String) {
         let name = "apiserver_request_duration_seconds";
-        let _ = write!(out, "# HELP {name} Time until the answer's head.\n# TYPE {name} histogram\n");
+        let _ = write!(
+            out,
+            "# HELP {name} Time until the answer's head.\n# TYPE {name} histogram\n"
+        );
         for (at, verb) in VERBS.iter().enumerate() {
             let mut sum = 0;
-            let counts: Vec<u64> = self.durations[at].iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let counts: Vec<u64> = self.durations[at]
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed))
+                .collect();
             if counts.iter().all(|count| *count == 0) {
                 continue;
             }
             for (bucket, count) in counts.iter().enumerate() {
                 sum += count;
-                let bound = BUCKETS.get(bucket).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+                let bound = BUCKETS
+                    .get(bucket)
+                    .map_or_else(|| "+Inf".to_owned(), f64::to_string);
                 let _ = writeln!(out, "{name}_bucket{{verb=\"{verb}\",le=\"{bound}\"}} {sum}");
             }
             let seconds = self.microseconds[at].load(Ordering::Relaxed) as f64 / 1e6;
-            let _ = writeln!(out, "{name}_sum{{verb=\"{verb}\"}} {seconds}\n{name}_count{{verb=\"{verb}\"}} {sum}");
+            let _ = writeln!(
+                out,
+                "{name}_sum{{verb=\"{verb}\"}} {seconds}\n{name}_count{{verb=\"{verb}\"}} {sum}"
+            );
         }
     }
 }

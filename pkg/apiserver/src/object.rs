@@ -20,7 +20,9 @@ pub fn integer(object: &Value, path: &[&str]) -> Option<i64> {
 
 /// The elements of the list at a path; none when it is not there.
 pub fn elements<'v>(object: &'v Value, path: &[&str]) -> &'v [Value] {
-    at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(object, path)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The fields of an object, made if need be. A value that is something else is replaced.

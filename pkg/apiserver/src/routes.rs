@@ -33,7 +33,11 @@ pub async fn path(
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Ok(no_such_path());
     }
-    let trimmed = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let trimmed = if path.len() > 1 {
+        path.trim_end_matches('/')
+    } else {
+        path
+    };
     match trimmed {
         "/" => Ok(discovery::paths()),
         "/version" => Ok(discovery::version(&server.config.version)),
@@ -42,7 +46,10 @@ pub async fn path(
             "text/plain; version=0.0.4; charset=utf-8",
             Bytes::from(server.metrics.text(&server.store)),
         )),
-        _ if ["/livez", "/readyz", "/healthz"].iter().any(|root| trimmed.starts_with(root)) => {
+        _ if ["/livez", "/readyz", "/healthz"]
+            .iter()
+            .any(|root| trimmed.starts_with(root)) =>
+        {
             Ok(server.health(trimmed, query))
         }
         _ if trimmed.starts_with("/openapi") => Ok(openapi::answer(trimmed, parts, query)),

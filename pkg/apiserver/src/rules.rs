@@ -17,8 +17,11 @@ pub use kobune_api::decode::FieldValidation;
 use crate::registry::call::Call;
 use crate::registry::options::WriteOptions;
 
-const ACCEPTED: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ACCEPTED: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 fn content(content_type: &str) -> Result<ContentType, Status> {
     if content_type.is_empty() {
@@ -33,7 +36,12 @@ fn undecodable(error: DecodeError) -> Status {
 }
 
 /// Reads an object of a kind from a request's body.
-pub fn decode(kind: &Kind, content_type: &str, body: &Bytes, mode: FieldValidation) -> Result<Decoded, Status> {
+pub fn decode(
+    kind: &Kind,
+    content_type: &str,
+    body: &Bytes,
+    mode: FieldValidation,
+) -> Result<Decoded, Status> {
     let content = content(content_type)?;
     read(Some(kind), kind.schema, content, body, mode).map_err(undecodable)
 }
@@ -46,14 +54,21 @@ pub fn decode_as(
     mode: FieldValidation,
 ) -> Result<Value, Status> {
     let content = content(content_type)?;
-    read(None, root, content, body, mode).map(|decoded| decoded.value).map_err(undecodable)
+    read(None, root, content, body, mode)
+        .map(|decoded| decoded.value)
+        .map_err(undecodable)
 }
 
 /// Reads the body of the call's subresource.
 pub fn decode_part(call: &Call<'_>, body: &Bytes, mode: FieldValidation) -> Result<Value, Status> {
     let sub = call.row.kind.subresource(call.info.subresource);
     let root = sub.and_then(|sub| sub.schema);
-    decode_as(root, crate::http::negotiate::content_type(call.headers), body, mode)
+    decode_as(
+        root,
+        crate::http::negotiate::content_type(call.headers),
+        body,
+        mode,
+    )
 }
 
 /// Reads `DeleteOptions`.
@@ -88,15 +103,25 @@ pub fn validate_update(_kind: &Kind, _part: &str, _old: &Value, _new: &Value) ->
 #[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 pub fn unpatchable(error: MergeError) -> Status {
     match error {
-        MergeError::JsonPatch(_) => Status::new(422, Reason::Invalid, format!("the server rejected our request due to an error in our request: {error}")),
-        MergeError::TooManyOperations(_) => Status::new(413, Reason::RequestEntityTooLarge, error.to_string()),
+        MergeError::JsonPatch(_) => Status::new(
+            422,
+            Reason::Invalid,
+            format!("the server rejected our request due to an error in our request: {error}"),
+        ),
+        MergeError::TooManyOperations(_) => {
+            Status::new(413, Reason::RequestEntityTooLarge, error.to_string())
+        }
         _ => Status::bad_request(error.to_string()),
     }
 }
 
 /// Reads a patch that is an object, in JSON or YAML.
 pub fn patch_object(body: &Bytes, yaml: bool) -> Result<Value, Status> {
-    let content = if yaml { ContentType::Yaml } else { ContentType::Json };
+    let content = if yaml {
+        ContentType::Yaml
+    } else {
+        ContentType::Json
+    };
     let decoded = read(None, None, content, body, FieldValidation::Ignore);
     decoded
         .map(|decoded| decoded.value)
@@ -134,7 +159,11 @@ pub fn apply(
     _intent: Value,
     _options: &WriteOptions<'_>,
 ) -> Result<Value, Status> {
-    Err(Status::new(415, Reason::UnsupportedMediaType, "server-side apply is not served yet"))
+    Err(Status::new(
+        415,
+        Reason::UnsupportedMediaType,
+        "server-side apply is not served yet",
+    ))
 }
 
 /// The columns of a kind, and the cells of each object.

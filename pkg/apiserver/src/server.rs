@@ -94,7 +94,9 @@ impl ApiServer {
         match authenticate(peer, request.headers(), &self.0.tokens) {
             Ok(caller) => self.answer(caller.identity(), request).await,
             Err(status) => {
-                self.0.metrics.answered("", status.code, std::time::Duration::ZERO);
+                self.0
+                    .metrics
+                    .answered("", status.code, std::time::Duration::ZERO);
                 output::failure(&status, failure_encoding(&request))
             }
         }
@@ -142,7 +144,9 @@ impl ApiServer {
         let (parts, body) = request.into_parts();
         let gzip = respond::accepts_gzip(&parts.headers);
         let verb = metric_verb(&parts);
-        let outcome = AssertUnwindSafe(Box::pin(inner.chain(who, &parts, body))).catch_unwind().await;
+        let outcome = AssertUnwindSafe(Box::pin(inner.chain(who, &parts, body)))
+            .catch_unwind()
+            .await;
         let response = match outcome {
             Ok(Ok(response)) => respond::compress(gzip, response),
             Ok(Err(status)) => output::failure(&status, encoding_of(&parts)),
@@ -151,7 +155,9 @@ impl ApiServer {
                 output::failure(&Status::internal("the request panicked"), encoding_of(&parts))
             }
         };
-        inner.metrics.answered(verb, response.status().as_u16(), began.elapsed());
+        inner
+            .metrics
+            .answered(verb, response.status().as_u16(), began.elapsed());
         response
     }
 }
@@ -208,7 +214,12 @@ impl Inner {
     /// Called after every write of an object.
     pub(crate) fn wrote(&self, _row: &Row, _record: &Arc<Record>) {}
 
-    async fn chain(&self, who: &Identity, parts: &Parts, body: RequestBody) -> Result<Response<Body>, Status> {
+    async fn chain(
+        &self,
+        who: &Identity,
+        parts: &Parts,
+        body: RequestBody,
+    ) -> Result<Response<Body>, Status> {
         let path = decode(parts.uri.path(), false);
         let query = Query::parse(parts.uri.query());
         let info = RequestInfo::parse(&parts.method, &path, &query);
@@ -253,8 +264,14 @@ impl Inner {
         if !self.chain.allows(&wanted) {
             // A list of one name may be allowed where a list of all is not.
             let collects = matches!(info.verb, Verb::List | Verb::Watch);
-            let selection = if collects { Selection::parse(row, query).ok() } else { None };
-            let narrowed = selection.as_ref().map_or(wanted, |selection| wanted.selecting(selection));
+            let selection = if collects {
+                Selection::parse(row, query).ok()
+            } else {
+                None
+            };
+            let narrowed = selection
+                .as_ref()
+                .map_or(wanted, |selection| wanted.selecting(selection));
             self.chain.check(&narrowed)?;
         }
         let streams = routes::is_stream(info.subresource);
@@ -283,7 +300,10 @@ impl Inner {
             _ => read::read(body).await.map_err(unreadable)?,
         };
         let outcome = routes::verb(&call, row, body).await;
-        let warnings = call.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let warnings = call
+            .warnings
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut response = match outcome {
             Ok(response) => response,
             Err(status) if warnings.is_empty() => return Err(status),
@@ -318,7 +338,9 @@ fn add_warning(response: &mut Response<Body>, warning: &str) {
     }
     quoted.push('"');
     if let Ok(value) = HeaderValue::from_bytes(quoted.as_bytes()) {
-        response.headers_mut().append(HeaderName::from_static("warning"), value);
+        response
+            .headers_mut()
+            .append(HeaderName::from_static("warning"), value);
     }
 }
 

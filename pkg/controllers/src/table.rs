@@ -58,7 +58,7 @@ pub const TABLE: &[Row] = &[
         },
     },
     Row {
-        name: "root-ca-certificate-publisher",
+        name: "root-ca-cert-publisher",
         workers: 1,
         build: |context, sources, config| {
             Arc::new(crate::root_ca::RootCaPublisher::new(

@@ -1,7 +1,7 @@
 //! What the store does alone: commits a second for 1 and 64 writers, watch fan-out, memory.
 //!
-//! `cargo run --release -p kobune-store --example store_bench [-- FOLDER [memory]]`; the folder decides
-//! which disk is measured, `memory` leaves out the rest.
+//! `cargo run --release -p kobune-store --example store_bench [-- FOLDER]`; the folder decides which disk
+//! is measured.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,13 +21,7 @@ fn main() {
         .enable_all()
         .build();
     let runtime = runtime.expect("the operating system gives threads");
-    let only_memory = std::env::args().nth(2).is_some_and(|part| part == "memory");
     runtime.block_on(async {
-        // First, in a fresh process: what was freed before does not count.
-        memory(&folder).await;
-        if only_memory {
-            return;
-        }
         for (writers, commits, durability) in [
             (1, 5_000, Durability::Synced),
             (32, 40_000, Durability::Synced),
@@ -40,6 +34,7 @@ fn main() {
         for (watchers, updates) in [(200, 5_000), (2_000, 1_000)] {
             fan_out(&folder, watchers, updates).await;
         }
+        memory(&folder).await;
     });
 }
 

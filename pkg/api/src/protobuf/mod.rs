@@ -7,7 +7,7 @@
 
 mod decode;
 mod encode;
-pub(crate) mod wire;
+mod wire;
 
 use serde_json::Value;
 

@@ -26,11 +26,17 @@ pub fn create(call: &Call<'_>, object: &Value) -> Result<(), Status> {
     match (&*call.row.kind.group, &*call.row.kind.plural) {
         ("", "nodes") | ("storage.k8s.io", "csinodes") if meta::name(object) != node => {
             let name = meta::name(object);
-            Err(refuse(call, object, format!("node {node:?} is not allowed to modify node {name:?}")))
+            Err(refuse(
+                call,
+                object,
+                format!("node {node:?} is not allowed to modify node {name:?}"),
+            ))
         }
-        ("coordination.k8s.io", "leases") if meta::name(object) != node => {
-            Err(refuse(call, object, format!("can only access node lease with the same name as the requesting node")))
-        }
+        ("coordination.k8s.io", "leases") if meta::name(object) != node => Err(refuse(
+            call,
+            object,
+            format!("can only access node lease with the same name as the requesting node"),
+        )),
         ("", "pods") => {
             if meta::annotation(object, "kubernetes.io/config.mirror").is_none() {
                 let why = "pod does not have \"kubernetes.io/config.mirror\" annotation, node can only create mirror pods";
@@ -51,10 +57,18 @@ pub fn update(call: &Call<'_>, _part: &str, old: &Value, new: &Value) -> Result<
         ("", "nodes") => {
             if meta::name(old) != node {
                 let name = meta::name(old);
-                return Err(refuse(call, old, format!("node {node:?} is not allowed to modify node {name:?}")));
+                return Err(refuse(
+                    call,
+                    old,
+                    format!("node {node:?} is not allowed to modify node {name:?}"),
+                ));
             }
             if at(old, &["spec", "taints"]) != at(new, &["spec", "taints"]) {
-                return Err(refuse(call, old, format!("node {node:?} is not allowed to modify taints")));
+                return Err(refuse(
+                    call,
+                    old,
+                    format!("node {node:?} is not allowed to modify taints"),
+                ));
             }
             Ok(())
         }

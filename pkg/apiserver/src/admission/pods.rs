@@ -26,8 +26,15 @@ fn service_account(pod: &mut Value) {
         return;
     }
     let spec = fields(pod, "spec");
-    let given = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or("");
-    let name = if given.is_empty() { "default".to_owned() } else { given.to_owned() };
+    let given = spec
+        .get("serviceAccountName")
+        .and_then(Value::as_str)
+        .unwrap_or("");
+    let name = if given.is_empty() {
+        "default".to_owned()
+    } else {
+        given.to_owned()
+    };
     spec.insert("serviceAccountName".to_owned(), name.as_str().into());
     spec.insert("serviceAccount".to_owned(), name.into());
 }
@@ -35,11 +42,28 @@ fn service_account(pod: &mut Value) {
 /// The class's value becomes the pod's priority.
 fn priority(call: &Call<'_>, pod: &mut Value) -> Result<(), Status> {
     let name = text(pod, &["spec", "priorityClassName"]).to_owned();
-    let class = if name.is_empty() { default_class(call) } else { Some(class(call, pod, &name)?) };
-    let value = class.as_ref().and_then(|class| class.get("value")).and_then(Value::as_i64).unwrap_or(0);
-    let policy = class.as_ref().map_or("", |class| text(class, &["preemptionPolicy"]));
-    let policy = if policy.is_empty() { "PreemptLowerPriority" } else { policy };
-    if let Some(given) = at(pod, &["spec", "priority"]).and_then(Value::as_i64).filter(|given| *given != value) {
+    let class = if name.is_empty() {
+        default_class(call)
+    } else {
+        Some(class(call, pod, &name)?)
+    };
+    let value = class
+        .as_ref()
+        .and_then(|class| class.get("value"))
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
+    let policy = class
+        .as_ref()
+        .map_or("", |class| text(class, &["preemptionPolicy"]));
+    let policy = if policy.is_empty() {
+        "PreemptLowerPriority"
+    } else {
+        policy
+    };
+    if let Some(given) = at(pod, &["spec", "priority"])
+        .and_then(Value::as_i64)
+        .filter(|given| *given != value)
+    {
         let why = format!(
             "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
         );
@@ -77,7 +101,9 @@ fn default_class(call: &Call<'_>) -> Option<Value> {
 }
 
 fn tolerate(pod: &mut Value, taint: &str) {
-    let tolerations = fields(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
+    let tolerations = fields(pod, "spec")
+        .entry("tolerations")
+        .or_insert_with(|| json!([]));
     let Some(list) = tolerations.as_array_mut() else {
         return;
     };

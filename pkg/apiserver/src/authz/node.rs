@@ -31,7 +31,9 @@ impl Nodes {
         let mine = format!("\"nodeName\":\"{node}\"");
         snapshot
             .range(&prefix, None)
-            .filter(|record| contains(&record.value, mine.as_bytes()) && contains(&record.value, name.as_bytes()))
+            .filter(|record| {
+                contains(&record.value, mine.as_bytes()) && contains(&record.value, name.as_bytes())
+            })
             .filter_map(|record| serde_json::from_slice::<Value>(&record.value).ok())
             .any(|pod| text(&pod, &["spec", "nodeName"]) == node && names(&pod, resource, name))
     }
@@ -55,7 +57,17 @@ fn names(pod: &Value, resource: &str, name: &str) -> bool {
                 text(volume, &["persistentVolumeClaim", "claimName"]) == name || generic(volume)
             })
         }
-        "secrets" => refers(spec, &["secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef"], name),
+        "secrets" => refers(
+            spec,
+            &[
+                "secret",
+                "secretRef",
+                "secretKeyRef",
+                "imagePullSecrets",
+                "nodePublishSecretRef",
+            ],
+            name,
+        ),
         "configmaps" => refers(spec, &["configMap", "configMapRef", "configMapKeyRef"], name),
         _ => false,
     }
@@ -76,9 +88,9 @@ fn refers(value: &Value, fields: &[&str], name: &str) -> bool {
 fn is_named(reference: &Value, name: &str) -> bool {
     match reference {
         Value::Array(items) => items.iter().any(|item| is_named(item, name)),
-        _ => ["name", "secretName"].iter().any(|field| {
-            at(reference, &[field]).and_then(Value::as_str) == Some(name)
-        }),
+        _ => ["name", "secretName"]
+            .iter()
+            .any(|field| at(reference, &[field]).and_then(Value::as_str) == Some(name)),
     }
 }
 
@@ -117,9 +129,7 @@ impl Authorizer for Nodes {
             | ("node.k8s.io", "runtimeclasses", "")
             | ("storage.k8s.io", "csidrivers" | "volumeattachments", "") => reads,
             ("storage.k8s.io", "csinodes", "") => wanted.verb == "create" || wanted.name == node,
-            ("certificates.k8s.io", "certificatesigningrequests", "") => {
-                reads || wanted.verb == "create"
-            }
+            ("certificates.k8s.io", "certificatesigningrequests", "") => reads || wanted.verb == "create",
             ("authentication.k8s.io", "tokenreviews", "")
             | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
                 wanted.verb == "create"

@@ -15,7 +15,12 @@ struct Rule {
 }
 
 const fn rule(verbs: &'static str, group: &'static str, resources: &'static str) -> Rule {
-    Rule { verbs, group, resources, namespace: "" }
+    Rule {
+        verbs,
+        group,
+        resources,
+        namespace: "",
+    }
 }
 
 const READ: &str = "get list watch";
@@ -65,15 +70,18 @@ fn everybody(wanted: &Attributes<'_>) -> bool {
         return wanted.verb == "create"
             && matches!(
                 (wanted.group, wanted.resource),
-                ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
-                    | ("authentication.k8s.io", "selfsubjectreviews")
+                (
+                    "authorization.k8s.io",
+                    "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
+                ) | ("authentication.k8s.io", "selfsubjectreviews")
             );
     }
     let path = wanted.path;
     wanted.verb == "get"
         && (crate::authn::is_public(path)
             || ["/api", "/apis", "/openapi"].iter().any(|root| {
-                path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                path.strip_prefix(root)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }))
 }
 
@@ -89,8 +97,16 @@ fn is_controller(user: &str) -> bool {
 const CONTROLLERS: &[Rule] = &[
     rule(EVENTS, "", "events"),
     rule(EVENTS, "events.k8s.io", "events"),
-    rule("get list watch create update patch", "coordination.k8s.io", "leases"),
-    rule(READ, "", "pods nodes services endpoints namespaces serviceaccounts replicationcontrollers persistentvolumeclaims persistentvolumes resourcequotas limitranges podtemplates configmaps"),
+    rule(
+        "get list watch create update patch",
+        "coordination.k8s.io",
+        "leases",
+    ),
+    rule(
+        READ,
+        "",
+        "pods nodes services endpoints namespaces serviceaccounts replicationcontrollers persistentvolumeclaims persistentvolumes resourcequotas limitranges podtemplates configmaps",
+    ),
     rule(READ, "apps", "*"),
     rule(READ, "batch", "*"),
     rule(READ, "discovery.k8s.io", "endpointslices"),
@@ -102,8 +118,16 @@ const CONTROLLERS: &[Rule] = &[
 const SCHEDULER: &[Rule] = &[
     rule(EVENTS, "", "events"),
     rule(EVENTS, "events.k8s.io", "events"),
-    rule("get list watch create update patch", "coordination.k8s.io", "leases"),
-    rule(READ, "", "nodes pods services replicationcontrollers persistentvolumeclaims persistentvolumes namespaces"),
+    rule(
+        "get list watch create update patch",
+        "coordination.k8s.io",
+        "leases",
+    ),
+    rule(
+        READ,
+        "",
+        "nodes pods services replicationcontrollers persistentvolumeclaims persistentvolumes namespaces",
+    ),
     rule("get list watch delete", "", "pods"),
     rule("create", "", "pods/binding bindings"),
     rule("patch update", "", "pods/status"),
@@ -129,36 +153,64 @@ const NETWORK: &[Rule] = &[
 const PODS: Rule = rule(WRITE, "", "pods");
 
 const DEPLOYMENT: &[Rule] = &[
-    rule("get list watch update patch", "apps", "deployments deployments/status deployments/finalizers"),
+    rule(
+        "get list watch update patch",
+        "apps",
+        "deployments deployments/status deployments/finalizers",
+    ),
     rule(WRITE, "apps", "replicasets"),
     rule("get list watch update", "", "pods"),
 ];
 const REPLICASET: &[Rule] = &[
-    rule("get list watch update patch", "apps", "replicasets replicasets/status replicasets/finalizers"),
+    rule(
+        "get list watch update patch",
+        "apps",
+        "replicasets replicasets/status replicasets/finalizers",
+    ),
     PODS,
 ];
 const REPLICATION: &[Rule] = &[
-    rule("get list watch update patch", "", "replicationcontrollers replicationcontrollers/status replicationcontrollers/finalizers"),
+    rule(
+        "get list watch update patch",
+        "",
+        "replicationcontrollers replicationcontrollers/status replicationcontrollers/finalizers",
+    ),
     PODS,
 ];
 const STATEFULSET: &[Rule] = &[
-    rule("get list watch update patch", "apps", "statefulsets statefulsets/status statefulsets/finalizers"),
+    rule(
+        "get list watch update patch",
+        "apps",
+        "statefulsets statefulsets/status statefulsets/finalizers",
+    ),
     rule(WRITE, "apps", "controllerrevisions"),
     rule(WRITE, "", "persistentvolumeclaims"),
     PODS,
 ];
 const DAEMONSET: &[Rule] = &[
-    rule("get list watch update patch", "apps", "daemonsets daemonsets/status daemonsets/finalizers"),
+    rule(
+        "get list watch update patch",
+        "apps",
+        "daemonsets daemonsets/status daemonsets/finalizers",
+    ),
     rule(WRITE, "apps", "controllerrevisions"),
     rule("create", "", "pods/binding"),
     PODS,
 ];
 const JOB: &[Rule] = &[
-    rule("get list watch update patch", "batch", "jobs jobs/status jobs/finalizers"),
+    rule(
+        "get list watch update patch",
+        "batch",
+        "jobs jobs/status jobs/finalizers",
+    ),
     PODS,
 ];
 const CRONJOB: &[Rule] = &[
-    rule("get list watch update patch", "batch", "cronjobs cronjobs/status cronjobs/finalizers"),
+    rule(
+        "get list watch update patch",
+        "batch",
+        "cronjobs cronjobs/status cronjobs/finalizers",
+    ),
     rule(WRITE, "batch", "jobs"),
 ];
 const NAMESPACE: &[Rule] = &[
@@ -168,13 +220,19 @@ const NAMESPACE: &[Rule] = &[
 ];
 const GARBAGE: &[Rule] = &[rule("get list watch patch update delete", "*", "*")];
 const SERVICE_ACCOUNT: &[Rule] = &[rule("get list watch create update patch", "", "serviceaccounts")];
-const TOKENS: &[Rule] = &[rule(WRITE, "", "secrets"), rule("get update", "", "serviceaccounts")];
+const TOKENS: &[Rule] = &[
+    rule(WRITE, "", "secrets"),
+    rule("get update", "", "serviceaccounts"),
+];
 const ENDPOINTS: &[Rule] = &[rule(WRITE, "", "endpoints endpoints/restricted")];
 const ENDPOINT_SLICE: &[Rule] = &[
     rule(WRITE, "discovery.k8s.io", "endpointslices"),
     rule("update", "", "services/finalizers"),
 ];
-const ENDPOINT_MIRROR: &[Rule] = &[rule(WRITE, "discovery.k8s.io", "endpointslices"), rule("update", "", "endpoints/finalizers")];
+const ENDPOINT_MIRROR: &[Rule] = &[
+    rule(WRITE, "discovery.k8s.io", "endpointslices"),
+    rule("update", "", "endpoints/finalizers"),
+];
 const NODES: &[Rule] = &[
     rule("get list watch update patch delete", "", "nodes nodes/status"),
     rule("get list watch update patch delete", "", "pods pods/status"),
@@ -185,12 +243,20 @@ const POD_GC: &[Rule] = &[
 ];
 const TTL: &[Rule] = &[rule("get list watch update patch", "", "nodes")];
 const DISRUPTION: &[Rule] = &[
-    rule("get list watch update patch", "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
+    rule(
+        "get list watch update patch",
+        "policy",
+        "poddisruptionbudgets poddisruptionbudgets/status",
+    ),
     rule("patch update", "", "pods/status"),
     rule("get", "*", "*/scale"),
 ];
 const CERTIFICATES: &[Rule] = &[
-    rule("get list watch delete update patch", "certificates.k8s.io", "certificatesigningrequests certificatesigningrequests/status certificatesigningrequests/approval"),
+    rule(
+        "get list watch delete update patch",
+        "certificates.k8s.io",
+        "certificatesigningrequests certificatesigningrequests/status certificatesigningrequests/approval",
+    ),
     rule("approve sign", "certificates.k8s.io", "signers"),
     rule("create", "authorization.k8s.io", "subjectaccessreviews"),
 ];
@@ -200,12 +266,20 @@ const QUOTA: &[Rule] = &[
     rule("update patch", "", "resourcequotas/status"),
 ];
 const AUTOSCALER: &[Rule] = &[
-    rule("get list watch update patch", "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+    rule(
+        "get list watch update patch",
+        "autoscaling",
+        "horizontalpodautoscalers horizontalpodautoscalers/status",
+    ),
     rule("get update patch", "*", "*/scale"),
     rule(READ, "metrics.k8s.io", "*"),
 ];
 const VOLUMES: &[Rule] = &[
-    rule(WRITE, "", "persistentvolumes persistentvolumeclaims persistentvolumes/status persistentvolumeclaims/status pods"),
+    rule(
+        WRITE,
+        "",
+        "persistentvolumes persistentvolumeclaims persistentvolumes/status persistentvolumeclaims/status pods",
+    ),
     rule(READ, "storage.k8s.io", "*"),
     rule("update patch", "", "nodes/status"),
     rule(WRITE, "storage.k8s.io", "volumeattachments"),
@@ -244,8 +318,12 @@ fn rules_of(user: &str) -> &'static [Rule] {
         "root-ca-cert-publisher" | "root-ca-cert-publisher-controller" => ROOT_CA,
         "resourcequota-controller" => QUOTA,
         "horizontal-pod-autoscaler" => AUTOSCALER,
-        "persistent-volume-binder" | "attachdetach-controller" | "expand-controller"
-        | "pvc-protection-controller" | "pv-protection-controller" | "ephemeral-volume-controller" => VOLUMES,
+        "persistent-volume-binder"
+        | "attachdetach-controller"
+        | "expand-controller"
+        | "pvc-protection-controller"
+        | "pv-protection-controller"
+        | "ephemeral-volume-controller" => VOLUMES,
         _ => &[],
     }
 }
@@ -284,12 +362,24 @@ mod tests {
         assert!(allowed(deployment, "create", "apps", "replicasets", ""));
         assert!(allowed(deployment, "create", "", "events", ""));
         assert!(!allowed(deployment, "create", "", "pods", ""));
-        assert!(!allowed("system:serviceaccount:default:deployment-controller", "get", "", "pods", ""));
+        assert!(!allowed(
+            "system:serviceaccount:default:deployment-controller",
+            "get",
+            "",
+            "pods",
+            ""
+        ));
     }
 
     #[test]
     fn nobody_in_particular_may_ask_about_himself_only() {
-        assert!(allowed("jane", "create", "authorization.k8s.io", "selfsubjectaccessreviews", ""));
+        assert!(allowed(
+            "jane",
+            "create",
+            "authorization.k8s.io",
+            "selfsubjectaccessreviews",
+            ""
+        ));
         assert!(!allowed("jane", "list", "", "pods", ""));
     }
 }

@@ -25,7 +25,12 @@ impl Convert for AutoscalingV1 {
         note(&mut kept, BEHAVIOR, spec.remove("behavior"));
         if object.get("status").is_some() {
             let status = fields(object, "status");
-            let current = take_cpu(status, "currentMetrics", "current", "currentCPUUtilizationPercentage");
+            let current = take_cpu(
+                status,
+                "currentMetrics",
+                "current",
+                "currentCPUUtilizationPercentage",
+            );
             note(&mut kept, CURRENT, current);
             note(&mut kept, CONDITIONS, status.remove("conditions"));
         }
@@ -40,14 +45,26 @@ impl Convert for AutoscalingV1 {
         let mut kept = take_notes(object);
         let spec = fields(object, "spec");
         let metrics = kept.remove(METRICS);
-        put_cpu(spec, "metrics", "target", "targetCPUUtilizationPercentage", metrics);
+        put_cpu(
+            spec,
+            "metrics",
+            "target",
+            "targetCPUUtilizationPercentage",
+            metrics,
+        );
         if let Some(behavior) = kept.remove(BEHAVIOR) {
             spec.insert("behavior".into(), behavior);
         }
         if object.get("status").is_some() {
             let status = fields(object, "status");
             let current = kept.remove(CURRENT);
-            put_cpu(status, "currentMetrics", "current", "currentCPUUtilizationPercentage", current);
+            put_cpu(
+                status,
+                "currentMetrics",
+                "current",
+                "currentCPUUtilizationPercentage",
+                current,
+            );
             if let Some(conditions) = kept.remove(CONDITIONS) {
                 status.insert("conditions".into(), conditions);
             }
@@ -68,7 +85,10 @@ fn take_cpu(map: &mut Map<String, Value>, list: &str, side: &str, field: &str) -
     });
     if let Some(at) = cpu {
         let metric = metrics.remove(at);
-        map.insert(field.to_owned(), metric["resource"][side]["averageUtilization"].clone());
+        map.insert(
+            field.to_owned(),
+            metric["resource"][side]["averageUtilization"].clone(),
+        );
     }
     (!metrics.is_empty()).then_some(Value::Array(metrics))
 }
@@ -83,7 +103,10 @@ fn put_cpu(map: &mut Map<String, Value>, list: &str, side: &str, field: &str, re
         if side == "target" {
             value["type"] = json!("Utilization");
         }
-        metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", side: value}}));
+        metrics.insert(
+            0,
+            json!({"type": "Resource", "resource": {"name": "cpu", side: value}}),
+        );
     }
     if !metrics.is_empty() {
         map.insert(list.to_owned(), Value::Array(metrics));

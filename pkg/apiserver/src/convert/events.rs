@@ -23,13 +23,17 @@ impl Convert for EventsV1 {
     fn serve(&self, object: &mut Value) {
         let event = as_map(object);
         event.insert("apiVersion".into(), "events.k8s.io/v1".into());
-        NAMES.iter().for_each(|(served, stored)| rename(event, stored, served));
+        NAMES
+            .iter()
+            .for_each(|(served, stored)| rename(event, stored, served));
     }
 
     fn store(&self, object: &mut Value) {
         let event = as_map(object);
         event.insert("apiVersion".into(), "v1".into());
-        NAMES.iter().for_each(|(served, stored)| rename(event, served, stored));
+        NAMES
+            .iter()
+            .for_each(|(served, stored)| rename(event, served, stored));
         // The core version always has these two.
         for field in ["involvedObject", "source"] {
             event.entry(field).or_insert_with(|| Value::Object(Map::new()));

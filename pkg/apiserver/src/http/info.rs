@@ -183,7 +183,10 @@ mod tests {
         let info = parse(Method::GET, "/apis/apps/v1/namespaces/a/deployments/b/status", "");
         assert!(info.is_resource);
         assert_eq!((info.group, info.version, info.namespace), ("apps", "v1", "a"));
-        assert_eq!((info.resource, info.name, info.subresource), ("deployments", "b", "status"));
+        assert_eq!(
+            (info.resource, info.name, info.subresource),
+            ("deployments", "b", "status")
+        );
         assert_eq!(info.verb, Verb::Get);
     }
 
@@ -204,7 +207,10 @@ mod tests {
         assert_eq!((info.namespace, info.resource), ("a", "namespaces"));
         assert_eq!((info.name, info.subresource), ("a", "finalize"));
         let info = parse(Method::GET, "/api/v1/namespaces/a", "");
-        assert_eq!((info.namespace, info.resource, info.name), ("a", "namespaces", "a"));
+        assert_eq!(
+            (info.namespace, info.resource, info.name),
+            ("a", "namespaces", "a")
+        );
         let info = parse(Method::GET, "/api/v1/namespaces", "");
         assert_eq!((info.namespace, info.resource, info.name), ("", "namespaces", ""));
     }
@@ -217,7 +223,15 @@ mod tests {
 
     #[test]
     fn other_paths_are_no_resources() {
-        for path in ["/", "/livez", "/api", "/apis/apps", "/apis/apps/v1", "/openapi/v3", "/apis/"] {
+        for path in [
+            "/",
+            "/livez",
+            "/api",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/openapi/v3",
+            "/apis/",
+        ] {
             assert!(!parse(Method::GET, path, "").is_resource, "{path}");
         }
     }

@@ -103,7 +103,10 @@ pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
 /// `shapes` tells whether `as=Table` and `as=PartialObjectMetadata` are possible here; where they
 /// are not, an element that asks for them does not match.
 pub fn answer(headers: &HeaderMap, shapes: bool) -> Result<Answer, NotAcceptable> {
-    if headers.get(ACCEPT).is_none_or(|value| value == "application/json" || value == "*/*") {
+    if headers
+        .get(ACCEPT)
+        .is_none_or(|value| value == "application/json" || value == "*/*")
+    {
         return Ok(Answer::JSON);
     }
     let ranges = accepted(headers);
@@ -139,8 +142,8 @@ fn shape_of(range: &MediaRange<'_>, encoding: Encoding, shapes: bool) -> Option<
     let Some(wanted) = range.parameter("as") else {
         return Some(Shape::Object);
     };
-    let known = range.parameter("g") == Some("meta.k8s.io")
-        && matches!(range.parameter("v"), Some("v1" | "v1beta1"));
+    let known =
+        range.parameter("g") == Some("meta.k8s.io") && matches!(range.parameter("v"), Some("v1" | "v1beta1"));
     if !shapes || !known {
         return None;
     }
@@ -182,7 +185,10 @@ mod tests {
     fn the_first_possible_element_wins() {
         let got = ask("text/html, application/vnd.kubernetes.protobuf;q=0.5, application/yaml;q=0.9");
         assert_eq!(got.map(|answer| answer.encoding), Ok(Encoding::Yaml));
-        assert_eq!(ask("application/json;as=Nothing;v=v1;g=meta.k8s.io,*/*"), Ok(Answer::JSON));
+        assert_eq!(
+            ask("application/json;as=Nothing;v=v1;g=meta.k8s.io,*/*"),
+            Ok(Answer::JSON)
+        );
     }
 
     #[test]

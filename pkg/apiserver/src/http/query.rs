@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_may_repeat() {
-        let query = Query::parse(Some("a=1&command=ls&command=-l%20%2F&labelSelector=a+in+(b)&flag"));
+        let query = Query::parse(Some(
+            "a=1&command=ls&command=-l%20%2F&labelSelector=a+in+(b)&flag",
+        ));
         assert_eq!(query.all("command").collect::<Vec<_>>(), ["ls", "-l /"]);
         assert_eq!(query.get("labelSelector"), Some("a in (b)"));
         assert!(query.flag("flag") && !query.flag("none"));

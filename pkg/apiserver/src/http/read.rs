@@ -77,9 +77,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_many_frames_is_joined() {
-        let frames = ["a", "b", "c"].map(|text| {
-            Ok::<_, super::super::body::BoxError>(http_body::Frame::data(Bytes::from(text)))
-        });
+        let frames = ["a", "b", "c"]
+            .map(|text| Ok::<_, super::super::body::BoxError>(http_body::Frame::data(Bytes::from(text))));
         let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
         assert_eq!(read(body).await.expect("small").as_ref(), b"abc");
     }

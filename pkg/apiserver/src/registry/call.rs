@@ -38,7 +38,10 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Adds a warning.
     pub fn warn(&self, text: impl Into<String>) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut warnings = self
+            .warnings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let text = text.into();
         if !warnings.contains(&text) {
             warnings.push(text);

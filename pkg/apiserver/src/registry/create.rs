@@ -45,7 +45,9 @@ pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
             meta::remove(object, "namespace");
             return Ok(());
         }
-        return Err(Status::bad_request("namespace must be empty for a cluster-scoped resource"));
+        return Err(Status::bad_request(
+            "namespace must be empty for a cluster-scoped resource",
+        ));
     }
     let given = meta::namespace(object);
     if given.is_empty() {
@@ -117,13 +119,20 @@ fn reset_status(call: &Call<'_>, object: &mut Value) {
 fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
     let mut errors = Vec::new();
     if meta::name(object).is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     }
     errors.extend(rules::validate_create(&call.row.kind, object));
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Status::invalid(call.row.group_kind(), meta::name(object), &errors))
+    Err(Status::invalid(
+        call.row.group_kind(),
+        meta::name(object),
+        &errors,
+    ))
 }
 
 async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
@@ -146,7 +155,11 @@ async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) 
             encode(&stored)
         }
     };
-    let put = Op::Put { key, value, expect: Expect::Absent };
+    let put = Op::Put {
+        key,
+        value,
+        expect: Expect::Absent,
+    };
     match call.server.store.commit(vec![put], durability).await {
         Ok(mut committed) => {
             if let Some(reservation) = reservation {

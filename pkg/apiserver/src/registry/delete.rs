@@ -44,10 +44,18 @@ pub async fn delete(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Stat
             uid: meta::uid(&deleted.object).to_owned(),
             ..Details::default()
         };
-        return Ok(output::status(call, StatusCode::OK, &status::success(None, Some(&details))));
+        return Ok(output::status(
+            call,
+            StatusCode::OK,
+            &status::success(None, Some(&details)),
+        ));
     }
     let cascades = options.orphan_dependents == Some(false);
-    let code = if !deleted.gone && cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let code = if !deleted.gone && cascades {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     output::object(call, code, &deleted.bytes)
 }
 
@@ -77,7 +85,9 @@ pub async fn collection(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, 
 
 /// The delete at the end of an eviction.
 pub(crate) async fn evict(call: &Call<'_>, options: &DeleteOptions) -> Result<(), Status> {
-    one(call, call.info.name, call.info.namespace, options).await.map(drop)
+    one(call, call.info.name, call.info.namespace, options)
+        .await
+        .map(drop)
 }
 
 fn read_options(call: &Call<'_>, body: &Bytes) -> Result<DeleteOptions, Status> {
@@ -87,7 +97,9 @@ fn read_options(call: &Call<'_>, body: &Bytes) -> Result<DeleteOptions, Status> 
     let object = rules::decode_options(content_type(call.headers), body)?;
     let kind = crate::object::text(&object, &["kind"]);
     if !matches!(kind, "" | "DeleteOptions") {
-        return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: it is a {kind}")));
+        return Err(Status::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: it is a {kind}"
+        )));
     }
     let mut options = DeleteOptions::from_object(&object)?;
     // kubectl may send dryRun in both places.
@@ -113,7 +125,11 @@ async fn one(
         let mut new = old.clone();
         let step = plan::step(&call.row.facts, call.row.strategy, options, &mut new, call.now);
         if step == Step::Wait {
-            return Ok(Deleted { bytes: record.value.clone(), object: old, gone: false });
+            return Ok(Deleted {
+                bytes: record.value.clone(),
+                object: old,
+                gone: false,
+            });
         }
         if step == Step::Mark {
             call.row.strategy.marked(&mut new);
@@ -127,29 +143,56 @@ async fn one(
             }
         };
         if step == Step::Mark && is_same(&value, &record.value) {
-            return Ok(Deleted { bytes: record.value.clone(), object: old, gone: false });
+            return Ok(Deleted {
+                bytes: record.value.clone(),
+                object: old,
+                gone: false,
+            });
         }
         let gone = step == Step::Remove;
         if options.dry_run {
-            return Ok(Deleted { bytes: unstored(&new), object: new, gone });
+            return Ok(Deleted {
+                bytes: unstored(&new),
+                object: new,
+                gone,
+            });
         }
         let expect = Expect::Revision(record.revision);
         let (op, durability) = if gone {
-            let op = Op::Delete { key: key.clone(), expect, last: Some(value) };
+            let op = Op::Delete {
+                key: key.clone(),
+                expect,
+                last: Some(value),
+            };
             (op, call.row.strategy.durability(None, &new))
         } else {
-            (Op::Put { key: key.clone(), value, expect }, Durability::Synced)
+            (
+                Op::Put {
+                    key: key.clone(),
+                    value,
+                    expect,
+                },
+                Durability::Synced,
+            )
         };
         match call.server.store.commit(vec![op], durability).await {
             Ok(mut committed) => {
                 if gone {
                     call.row.strategy.deleted(call, &new);
                     meta::set(&mut new, "resourceVersion", committed.revision.to_string());
-                    return Ok(Deleted { bytes: unstored(&new), object: new, gone });
+                    return Ok(Deleted {
+                        bytes: unstored(&new),
+                        object: new,
+                        gone,
+                    });
                 }
                 let record = committed.records.pop().flatten();
                 let bytes = record.map(|record| record.value.clone()).unwrap_or_default();
-                return Ok(Deleted { bytes, object: new, gone });
+                return Ok(Deleted {
+                    bytes,
+                    object: new,
+                    gone,
+                });
             }
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => return Err(update::failed(call, &error)),
@@ -169,7 +212,11 @@ fn check_preconditions(
         return Err(Status::uid_mismatch(resource, name, uid, meta::uid(object)));
     }
     let has = meta::resource_version(object);
-    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != has) {
+    if let Some(version) = options
+        .resource_version
+        .as_deref()
+        .filter(|version| *version != has)
+    {
         return Err(Status::version_mismatch(resource, name, version, has));
     }
     Ok(())
@@ -183,4 +230,3 @@ pub(super) fn is_finished(call: &Call<'_>, object: &Value) -> bool {
         && meta::finalizers(object).next().is_none()
         && call.row.strategy.may_go(object)
 }
-

@@ -10,7 +10,10 @@ pub fn encode(object: &Value) -> kobune_store::Value {
     let mut slot = None;
     let Some(fields) = object.as_object() else {
         write(&mut out, object);
-        return kobune_store::Value { bytes: out, revision_slot: None };
+        return kobune_store::Value {
+            bytes: out,
+            revision_slot: None,
+        };
     };
     out.push(b'{');
     for (at, (field, value)) in fields.iter().enumerate() {
@@ -32,7 +35,10 @@ pub fn encode(object: &Value) -> kobune_store::Value {
         }
     }
     out.push(b'}');
-    kobune_store::Value { bytes: out, revision_slot: slot }
+    kobune_store::Value {
+        bytes: out,
+        revision_slot: slot,
+    }
 }
 
 fn key(out: &mut Vec<u8>, at: usize, field: &str) {
@@ -57,7 +63,9 @@ pub fn is_same(value: &kobune_store::Value, stored: &[u8]) -> bool {
     stored.len() >= value.bytes.len()
         && stored.starts_with(head)
         && stored.ends_with(tail)
-        && stored[slot..stored.len() - tail.len()].iter().all(u8::is_ascii_digit)
+        && stored[slot..stored.len() - tail.len()]
+            .iter()
+            .all(u8::is_ascii_digit)
 }
 
 /// The bytes of an object that is answered but not stored, with the revision it had, if any.
@@ -84,8 +92,10 @@ mod tests {
         let back: Value = serde_json::from_slice(&stored).expect("JSON");
         assert_eq!(back["metadata"], json!({"name": "x", "resourceVersion": "42"}));
         assert!(is_same(&value, &stored));
-        let other = encode(&json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "c"},
-            "metadata": {"name": "x"}}));
+        let other = encode(
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "c"},
+            "metadata": {"name": "x"}}),
+        );
         assert!(!is_same(&other, &stored));
     }
 }

@@ -25,7 +25,9 @@ impl Selection {
         let labels = query.text("labelSelector").map(LabelSelector::parse).transpose();
         let fields = query.text("fieldSelector").map(FieldSelector::parse).transpose();
         let fields = fields.and_then(|fields| {
-            fields.map(|selector| FieldMatcher::new(&row.kind, &selector)).transpose()
+            fields
+                .map(|selector| FieldMatcher::new(&row.kind, &selector))
+                .transpose()
         });
         Ok(Self {
             labels: labels.map_err(bad)?.filter(|selector| !selector.is_everything()),
@@ -40,8 +42,13 @@ impl Selection {
 
     /// Whether a record matches.
     pub fn matches(&self, record: &Record) -> bool {
-        self.labels.as_ref().is_none_or(|selector| selector.matches(summary(record)))
-            && self.fields.as_ref().is_none_or(|matcher| matcher.matches_bytes(&record.value))
+        self.labels
+            .as_ref()
+            .is_none_or(|selector| selector.matches(summary(record)))
+            && self
+                .fields
+                .as_ref()
+                .is_none_or(|matcher| matcher.matches_bytes(&record.value))
     }
 
     /// The one name that is selected, if there is one.

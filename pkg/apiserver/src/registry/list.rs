@@ -52,7 +52,11 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
 pub async fn select(call: &Call<'_>) -> Result<Found, Status> {
     check_options(call, false)?;
     let selection = Selection::parse(call.row, call.query)?;
-    let limit = call.query.integer("limit").map_err(Status::bad_request)?.unwrap_or(0);
+    let limit = call
+        .query
+        .integer("limit")
+        .map_err(Status::bad_request)?
+        .unwrap_or(0);
     let limit = usize::try_from(limit).unwrap_or(0);
     let prefix = prefix(call, &selection);
     let (snapshot, start, revision) = match call.query.text("continue") {
@@ -66,9 +70,19 @@ pub async fn select(call: &Call<'_>) -> Result<Found, Status> {
     if let Some(name) = single(call, &selection) {
         let record = snapshot.get(&call.row.key(name.0, name.1));
         let records = record.filter(|record| selection.matches(record)).cloned();
-        return Ok(Found { records: records.into_iter().collect(), revision, continues: None, remaining: None });
+        return Ok(Found {
+            records: records.into_iter().collect(),
+            revision,
+            continues: None,
+            remaining: None,
+        });
     }
-    let mut found = Found { records: Vec::new(), revision, continues: None, remaining: None };
+    let mut found = Found {
+        records: Vec::new(),
+        revision,
+        continues: None,
+        remaining: None,
+    };
     let start = start.map(|start| format!("{}{start}", call.row.prefix));
     let mut range = snapshot.range(&prefix, start.as_deref());
     while let Some(record) = range.next() {
@@ -87,8 +101,13 @@ pub async fn select(call: &Call<'_>) -> Result<Found, Status> {
 /// Where the next page begins is remembered in a token.
 fn page_end(call: &Call<'_>, selection: &Selection, found: &mut Found, left: u64) {
     let last = found.records.last().map(|record| record.key.clone());
-    let start = last.as_deref().and_then(|key| key.strip_prefix(&*call.row.prefix));
-    let token = Token { revision: Some(found.revision), start: start.unwrap_or("").to_owned() };
+    let start = last
+        .as_deref()
+        .and_then(|key| key.strip_prefix(&*call.row.prefix));
+    let token = Token {
+        revision: Some(found.revision),
+        start: start.unwrap_or("").to_owned(),
+    };
     found.continues = Some(token.write());
     if selection.is_everything() {
         found.remaining = Some(left);
@@ -134,7 +153,11 @@ async fn snapshot(call: &Call<'_>, limit: usize) -> Result<Snapshot, Status> {
 }
 
 fn continued(call: &Call<'_>, text: &str) -> Result<(Snapshot, Option<String>, Revision), Status> {
-    if call.query.text("resourceVersion").is_some_and(|version| version != "0") {
+    if call
+        .query
+        .text("resourceVersion")
+        .is_some_and(|version| version != "0")
+    {
         return Err(Status::bad_request(
             "specifying resource version is not allowed when using continue",
         ));
@@ -151,8 +174,14 @@ fn continued(call: &Call<'_>, text: &str) -> Result<(Snapshot, Option<String>, R
         Ok(snapshot) => Ok((snapshot, Some(token.start), revision)),
         Err(RevisionError::Future { current }) => Err(Status::version_too_large(revision, current)),
         Err(RevisionError::Compacted { .. }) => {
-            let next = Token { revision: None, start: token.start };
-            Err(output::with_continue(Status::continue_inconsistent(), &next.write()))
+            let next = Token {
+                revision: None,
+                start: token.start,
+            };
+            Err(output::with_continue(
+                Status::continue_inconsistent(),
+                &next.write(),
+            ))
         }
     }
 }
@@ -176,7 +205,10 @@ pub(super) fn revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
         let error = FieldError::invalid(
             "resourceVersion",
             text,
-            format!("strconv.ParseUint: parsing {}: invalid syntax", crate::http::query::quoted(text)),
+            format!(
+                "strconv.ParseUint: parsing {}: invalid syntax",
+                crate::http::query::quoted(text)
+            ),
         );
         Status::bad_request(format!("{}: {}", error.field, error.body()))
     })
@@ -191,31 +223,48 @@ pub(super) fn check_options(call: &Call<'_>, watch: bool) -> Result<(), Status> 
     let forbidden = |detail: &str| FieldError::forbidden("resourceVersionMatch", detail);
     if watch {
         match (rule, initial) {
-            (Some(_), None) => errors.push(forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")),
-            (None, Some(_)) => errors.push(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")),
+            (Some(_), None) => errors.push(forbidden(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )),
+            (None, Some(_)) => errors.push(forbidden(
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            )),
             (Some(rule), Some(_)) if rule != "NotOlderThan" => {
-                errors.push(FieldError::not_supported("resourceVersionMatch", rule, &["NotOlderThan"]));
+                errors.push(FieldError::not_supported(
+                    "resourceVersionMatch",
+                    rule,
+                    &["NotOlderThan"],
+                ));
             }
             _ => {}
         }
     } else if let Some(rule) = rule {
         let version = query.text("resourceVersion");
         if version.is_none() {
-            errors.push(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            errors.push(forbidden(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if query.text("continue").is_some() {
-            errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
+            errors.push(forbidden(
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if !matches!(rule, "Exact" | "NotOlderThan") {
             let all = ["Exact", "NotOlderThan", ""];
             errors.push(FieldError::not_supported("resourceVersionMatch", rule, &all));
         }
         if rule == "Exact" && version == Some("0") {
-            errors.push(forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            errors.push(forbidden(
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
         }
     }
     if !watch && initial.is_some() {
-        errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        errors.push(FieldError::forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for list",
+        ));
     }
     if errors.is_empty() {
         Ok(())

@@ -45,7 +45,11 @@ impl<'q> WriteOptions<'q> {
             errors.push(FieldError::too_long("fieldManager", 128));
         }
         if manager.chars().any(char::is_control) {
-            errors.push(FieldError::invalid("fieldManager", manager, "should only contain printable characters"));
+            errors.push(FieldError::invalid(
+                "fieldManager",
+                manager,
+                "should only contain printable characters",
+            ));
         }
         if !errors.is_empty() {
             return Err(Status::invalid((GROUP, kind), "", &errors));

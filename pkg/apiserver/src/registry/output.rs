@@ -16,7 +16,10 @@ use crate::http::respond::response;
 
 /// Answers with one stored object.
 pub fn object(call: &Call<'_>, code: StatusCode, bytes: &Bytes) -> Result<Response<Body>, Status> {
-    if call.answer.shape == Shape::Object && call.answer.encoding == Encoding::Json && call.row.convert.is_none() {
+    if call.answer.shape == Shape::Object
+        && call.answer.encoding == Encoding::Json
+        && call.row.convert.is_none()
+    {
         return Ok(response(code, Encoding::Json.media_type(), bytes.clone()));
     }
     let object = call.read(bytes)?;
@@ -34,7 +37,11 @@ pub fn object(call: &Call<'_>, code: StatusCode, bytes: &Bytes) -> Result<Respon
 
 /// Answers with an object that is not of the call's kind, a Scale for example.
 pub fn value(call: &Call<'_>, code: StatusCode, object: &Value) -> Response<Body> {
-    let schema = call.row.kind.subresource(call.info.subresource).and_then(|sub| sub.schema);
+    let schema = call
+        .row
+        .kind
+        .subresource(call.info.subresource)
+        .and_then(|sub| sub.schema);
     write(call, code, object, schema)
 }
 
@@ -70,7 +77,10 @@ pub fn list(call: &Call<'_>, found: Found) -> Result<Response<Body>, Status> {
             (table::table(row, include, head, items, true, call.now), None)
         }
         Shape::Partial => {
-            let items: Vec<_> = items.into_iter().map(|item| partial(item, "PartialObjectMetadata")).collect();
+            let items: Vec<_> = items
+                .into_iter()
+                .map(|item| partial(item, "PartialObjectMetadata"))
+                .collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": head, "items": items});
             (list, None)
@@ -144,9 +154,14 @@ pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (encoding, bytes) = crate::encoding::write(encoding, &object, None);
     let mut response = response(code, encoding.media_type(), bytes);
-    let retry = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let retry = status
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
     if retry > 0 && matches!(status.code, 429 | 500 | 503 | 504) {
-        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(retry));
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from(retry));
     }
     response
 }

@@ -73,7 +73,8 @@ pub async fn patch(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
     let kind = PatchType::of(content_type(call.headers))?;
     let options = WriteOptions::parse(call.query, "PatchOptions")?;
     if options.force.is_some() && kind != PatchType::Apply {
-        let error = kobune_api::fields::FieldError::forbidden("force", "may not be specified for non-apply patch");
+        let error =
+            kobune_api::fields::FieldError::forbidden("force", "may not be specified for non-apply patch");
         return Err(Status::invalid(("meta.k8s.io", "PatchOptions"), "", &[error]));
     }
     let patch = Patch::read(kind, body)?;

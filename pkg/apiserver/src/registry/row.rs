@@ -105,6 +105,9 @@ impl Rows {
     /// The row of a resource in any version of its group.
     pub fn any_version(&self, group: &str, plural: &str) -> Option<Arc<Row>> {
         let rows = self.current();
-        rows.get(plural)?.iter().find(|row| &*row.kind.group == group).cloned()
+        rows.get(plural)?
+            .iter()
+            .find(|row| &*row.kind.group == group)
+            .cloned()
     }
 }

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use kobune_api::{merge, meta};
 use kobune_api::selectors::LabelSelector;
 use kobune_api::status::Status;
+use kobune_api::{merge, meta};
 use serde_json::{Value, json};
 
 use super::call::Call;
@@ -71,7 +71,11 @@ async fn set(
                 replicas,
                 "must be greater than or equal to 0",
             );
-            return Err(Status::invalid(("autoscaling", "Scale"), call.info.name, &[error]));
+            return Err(Status::invalid(
+                ("autoscaling", "Scale"),
+                call.info.name,
+                &[error],
+            ));
         }
         let version = meta::resource_version(&wanted).to_owned();
         meta::set(&mut new, "resourceVersion", version);
@@ -114,5 +118,7 @@ fn selector(call: &Call<'_>, object: &Value) -> Option<String> {
     if call.row.is("", "replicationcontrollers") {
         return Some(LabelSelector::from_map(selector.as_object()).to_string());
     }
-    LabelSelector::from_object(Some(selector)).ok().map(|selector| selector.to_string())
+    LabelSelector::from_object(Some(selector))
+        .ok()
+        .map(|selector| selector.to_string())
 }

@@ -58,7 +58,10 @@ pub async fn update(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Stat
 /// Decodes a body that must be of the call's kind and version.
 pub(crate) fn decode(call: &Call<'_>, body: &Bytes, mode: FieldValidation) -> Result<Value, Status> {
     let decoded = rules::decode(&call.row.kind, content_type(call.headers), body, mode)?;
-    decoded.warnings.into_iter().for_each(|warning| call.warn(warning));
+    decoded
+        .warnings
+        .into_iter()
+        .for_each(|warning| call.warn(warning));
     Ok(decoded.value)
 }
 
@@ -109,18 +112,36 @@ pub async fn change(
             }
         };
         if !goes && is_same(&value, &record.value) {
-            return Ok(Changed { bytes: record.value.clone(), gone: false });
+            return Ok(Changed {
+                bytes: record.value.clone(),
+                gone: false,
+            });
         }
         if options.dry_run {
-            return Ok(Changed { bytes: unstored(&new), gone: goes });
+            return Ok(Changed {
+                bytes: unstored(&new),
+                gone: goes,
+            });
         }
         let expect = Expect::Revision(record.revision);
         let op = if goes {
-            Op::Delete { key: key.clone(), expect, last: Some(value) }
+            Op::Delete {
+                key: key.clone(),
+                expect,
+                last: Some(value),
+            }
         } else {
-            Op::Put { key: key.clone(), value, expect }
+            Op::Put {
+                key: key.clone(),
+                value,
+                expect,
+            }
         };
-        let durability = if goes { kobune_store::Durability::Synced } else { durability };
+        let durability = if goes {
+            kobune_store::Durability::Synced
+        } else {
+            durability
+        };
         match call.server.store.commit(vec![op], durability).await {
             Ok(mut committed) => {
                 if let Some(reservation) = reservation {
@@ -128,13 +149,19 @@ pub async fn change(
                 }
                 if goes {
                     call.row.strategy.deleted(call, &new);
-                    return Ok(Changed { bytes: unstored(&new), gone: true });
+                    return Ok(Changed {
+                        bytes: unstored(&new),
+                        gone: true,
+                    });
                 }
                 let Some(record) = committed.records.pop().flatten() else {
                     return Err(Status::internal("the store did not return the object"));
                 };
                 call.server.wrote(call.row, &record);
-                return Ok(Changed { bytes: record.value.clone(), gone: false });
+                return Ok(Changed {
+                    bytes: record.value.clone(),
+                    gone: false,
+                });
             }
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => return Err(failed(call, &error)),
@@ -147,7 +174,12 @@ pub async fn change(
 fn check_version(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), Status> {
     let (uid, has) = (meta::uid(new), meta::uid(old));
     if !uid.is_empty() && uid != has {
-        return Err(Status::uid_mismatch(call.row.resource(), call.info.name, uid, has));
+        return Err(Status::uid_mismatch(
+            call.row.resource(),
+            call.info.name,
+            uid,
+            has,
+        ));
     }
     let version = meta::resource_version(new);
     if version.is_empty() || version == "0" {
@@ -170,11 +202,19 @@ fn check_version(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), Status
 
 /// Takes from the old object what a client cannot set by this way in.
 fn keep(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) {
-    for field in ["creationTimestamp", "uid", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in [
+        "creationTimestamp",
+        "uid",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         // Setting another uid or creation time is an error that validation reports; leaving them out
         // is not.
         let given = matches!(field, "creationTimestamp" | "uid")
-            && meta::metadata(new).and_then(|map| map.get(field)).is_some_and(|value| !value.is_null());
+            && meta::metadata(new)
+                .and_then(|map| map.get(field))
+                .is_some_and(|value| !value.is_null());
         if !given {
             restore_meta(new, old, field);
         }
@@ -185,7 +225,10 @@ fn keep(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) {
         "" if has_status => restore(new, old, "status"),
         "status" => {
             let others: Vec<String> = all_fields(old, new);
-            for field in others.iter().filter(|field| *field != "status" && *field != "metadata") {
+            for field in others
+                .iter()
+                .filter(|field| *field != "status" && *field != "metadata")
+            {
                 restore(new, old, field);
             }
             if call.row.facts.status_keeps_metadata {
@@ -263,7 +306,11 @@ pub(super) fn failed(call: &Call<'_>, error: &CommitError) -> Status {
         CommitError::Conflict { .. } => Status::modified(call.row.resource(), call.info.name),
         CommitError::Full { .. } => {
             tracing::error!(%error, "a write was refused");
-            Status::new(507, Reason::InternalError, "etcdserver: mvcc: database space exceeded: no space left on the disk of the datastore")
+            Status::new(
+                507,
+                Reason::InternalError,
+                "etcdserver: mvcc: database space exceeded: no space left on the disk of the datastore",
+            )
         }
         CommitError::TooLarge { limit, .. } => Status::too_large(*limit),
         CommitError::Closed => Status::service_unavailable("the server is shutting down"),

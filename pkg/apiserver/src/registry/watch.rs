@@ -55,10 +55,13 @@ pub async fn watch(call: &Call<'_>, row: &Arc<Row>) -> Result<Response<Body>, St
         _ => "application/json",
     };
     let counted = call.server.metrics.watch_began();
-    let frames = stream::unfold((Box::new(watching), counted), |(mut watching, counted)| async move {
-        let frame = watching.next().await?;
-        Some((Ok(frame), (watching, counted)))
-    });
+    let frames = stream::unfold(
+        (Box::new(watching), counted),
+        |(mut watching, counted)| async move {
+            let frame = watching.next().await?;
+            Some((Ok(frame), (watching, counted)))
+        },
+    );
     let mut response = response(StatusCode::OK, media_type, Body::stream(Box::pin(frames)));
     // A proxy that collects the answer would hold back events.
     let headers = response.headers_mut();
@@ -94,7 +97,10 @@ async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<
     let (initial, after) = if send_initial == Some(true) || (send_initial.is_none() && from_now) {
         let snapshot = store.snapshot();
         let range = snapshot.range(&prefix, None);
-        let records = range.filter(|record| selection.matches(record)).cloned().collect();
+        let records = range
+            .filter(|record| selection.matches(record))
+            .cloned()
+            .collect();
         (records, snapshot.revision)
     } else if from_now {
         (Vec::new(), store.revision())
@@ -125,7 +131,10 @@ async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<
 }
 
 fn duration(call: &Call<'_>) -> Result<Duration, Status> {
-    let asked = call.query.integer("timeoutSeconds").map_err(Status::bad_request)?;
+    let asked = call
+        .query
+        .integer("timeoutSeconds")
+        .map_err(Status::bad_request)?;
     Ok(match asked {
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
         _ => SHORTEST + Duration::from_millis(call.server.random() % 1_800_000),
@@ -202,7 +211,10 @@ impl Watching {
     /// Writes an event as this watcher sees it: an object that comes into its selection is new to it,
     /// one that leaves is deleted.
     fn event(&mut self, out: &mut BytesMut, event: &Event) {
-        let before = event.previous.as_ref().filter(|record| self.selection.matches(record));
+        let before = event
+            .previous
+            .as_ref()
+            .filter(|record| self.selection.matches(record));
         let there = event.kind == EventKind::Put && self.selection.matches(&event.record);
         match (before, there) {
             (Some(_), true) => self.frames.object(out, Type::Modified, &event.record.value),

@@ -52,8 +52,11 @@ pub fn user_info(who: &Identity) -> Value {
         info["uid"] = uid.as_str().into();
     }
     if !who.extra.is_empty() {
-        let extra: Map<String, Value> =
-            who.extra.iter().map(|(key, values)| (key.clone(), json!(values))).collect();
+        let extra: Map<String, Value> = who
+            .extra
+            .iter()
+            .map(|(key, values)| (key.clone(), json!(values)))
+            .collect();
         info["extra"] = extra.into();
     }
     info
@@ -61,12 +64,20 @@ pub fn user_info(who: &Identity) -> Value {
 
 fn subject(review: &Value) -> Result<Identity, Status> {
     let user = text(review, &["spec", "user"]);
-    let groups: Vec<&str> = elements(review, &["spec", "groups"]).iter().filter_map(Value::as_str).collect();
+    let groups: Vec<&str> = elements(review, &["spec", "groups"])
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     if user.is_empty() && groups.is_empty() {
-        return Err(Status::bad_request("at least one of user or group must be specified"));
+        return Err(Status::bad_request(
+            "at least one of user or group must be specified",
+        ));
     }
     let mut who = Identity::new(user, &groups);
-    who.uid = review.pointer("/spec/uid").and_then(Value::as_str).map(str::to_owned);
+    who.uid = review
+        .pointer("/spec/uid")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     Ok(who)
 }
 

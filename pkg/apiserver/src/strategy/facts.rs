@@ -81,11 +81,19 @@ fn creates_on_update(id: (&str, &str)) -> bool {
 fn needs_version(id: (&str, &str)) -> bool {
     matches!(
         id,
-        ("admissionregistration.k8s.io" | "coordination.k8s.io" | "storagemigration.k8s.io", _)
-            | ("node.k8s.io", "runtimeclasses")
+        (
+            "admissionregistration.k8s.io" | "coordination.k8s.io" | "storagemigration.k8s.io",
+            _
+        ) | ("node.k8s.io", "runtimeclasses")
             | ("policy", "poddisruptionbudgets")
-            | ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments")
-            | ("certificates.k8s.io", "clustertrustbundles" | "podcertificaterequests")
+            | (
+                "storage.k8s.io",
+                "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments"
+            )
+            | (
+                "certificates.k8s.io",
+                "clustertrustbundles" | "podcertificaterequests"
+            )
     )
 }
 
@@ -111,8 +119,10 @@ fn returns_deleted(id: (&str, &str)) -> bool {
 fn keeps_metadata(id: (&str, &str)) -> bool {
     matches!(
         id,
-        ("admissionregistration.k8s.io" | "resource.k8s.io" | "storagemigration.k8s.io", _)
-            | ("networking.k8s.io", "servicecidrs")
+        (
+            "admissionregistration.k8s.io" | "resource.k8s.io" | "storagemigration.k8s.io",
+            _
+        ) | ("networking.k8s.io", "servicecidrs")
             | ("certificates.k8s.io", "podcertificaterequests")
             | ("storage.k8s.io", "volumeattachments")
             | ("apiextensions.k8s.io", _)

@@ -43,7 +43,7 @@ pub struct SledOptions {
     pub folder: PathBuf,
     /// Where regular logical snapshots are, to restore from when the database is beyond repair.
     pub snapshots: Option<PathBuf>,
-    /// Writes are refused when fewer bytes than this are free (deletes: half of it). 0: never looked at.
+    /// Writes are refused when fewer bytes than this are free (deletes: half of it).
     pub spare_bytes: u64,
 }
 
@@ -253,9 +253,7 @@ impl Backend for SledBackend {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), BackendError> {
-        if self.options.spare_bytes > 0 {
-            check_space(&self.options.folder, self.needed(batch))?;
-        }
+        check_space(&self.options.folder, self.needed(batch))?;
         self.write(batch).inspect_err(|_| {
             // sled does not recover from an error; a fresh start, before the next batch, does.
             if let Err(failure) = self.close() {

@@ -16,7 +16,7 @@ const COMPLETE: &str = "COMPLETE";
 /// sled's own threads may hold the database a moment longer than its handle.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const SEGMENT: usize = 2 << 20;
-const CACHE: u64 = 4 << 20;
+const CACHE: u64 = 16 << 20;
 
 /// Runs sled's code; a panic becomes an error.
 pub(super) fn caught<T>(

@@ -158,7 +158,13 @@ mod tests {
     #[test]
     fn an_object_that_nobody_holds_is_removed() {
         let mut x = object(&[]);
-        let step = step(&Facts::default(), &Plain, &DeleteOptions::default(), &mut x, now());
+        let step = step(
+            &Facts::default(),
+            &Plain,
+            &DeleteOptions::default(),
+            &mut x,
+            now(),
+        );
         assert_eq!(step, Step::Remove);
     }
 
@@ -166,28 +172,49 @@ mod tests {
     fn a_finalizer_holds_an_object() {
         let mut x = object(&["example.com/hold"]);
         let options = DeleteOptions::default();
-        assert_eq!(step(&Facts::default(), &Plain, &options, &mut x, now()), Step::Mark);
+        assert_eq!(
+            step(&Facts::default(), &Plain, &options, &mut x, now()),
+            Step::Mark
+        );
         assert_eq!(x["metadata"]["deletionGracePeriodSeconds"], 0);
         assert_eq!(x["metadata"]["generation"], 2);
     }
 
     #[test]
     fn the_policy_becomes_a_finalizer() {
-        for (policy, finalizer) in [(Propagation::Orphan, ORPHAN), (Propagation::Foreground, FOREGROUND)] {
+        for (policy, finalizer) in [
+            (Propagation::Orphan, ORPHAN),
+            (Propagation::Foreground, FOREGROUND),
+        ] {
             let mut x = object(&[]);
-            let options = DeleteOptions { propagation: Some(policy), ..DeleteOptions::default() };
-            assert_eq!(step(&Facts::default(), &Plain, &options, &mut x, now()), Step::Mark);
+            let options = DeleteOptions {
+                propagation: Some(policy),
+                ..DeleteOptions::default()
+            };
+            assert_eq!(
+                step(&Facts::default(), &Plain, &options, &mut x, now()),
+                Step::Mark
+            );
             assert_eq!(x["metadata"]["finalizers"], json!([finalizer]));
         }
         let mut x = object(&[ORPHAN]);
-        let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
-        assert_eq!(step(&Facts::default(), &Plain, &options, &mut x, now()), Step::Remove);
+        let options = DeleteOptions {
+            propagation: Some(Propagation::Background),
+            ..DeleteOptions::default()
+        };
+        assert_eq!(
+            step(&Facts::default(), &Plain, &options, &mut x, now()),
+            Step::Remove
+        );
     }
 
     #[test]
     fn grace_is_given_once_and_can_only_get_shorter() {
         let mut x = object(&[]);
-        let ask = |grace| DeleteOptions { grace, ..DeleteOptions::default() };
+        let ask = |grace| DeleteOptions {
+            grace,
+            ..DeleteOptions::default()
+        };
         let facts = Facts::default();
         assert_eq!(step(&facts, &Graceful, &ask(None), &mut x, now()), Step::Mark);
         let first = x.clone();
@@ -196,6 +223,9 @@ mod tests {
         assert_eq!(x, first);
         assert_eq!(step(&facts, &Graceful, &ask(Some(5)), &mut x, now()), Step::Mark);
         assert_eq!(x["metadata"]["deletionGracePeriodSeconds"], 5);
-        assert_eq!(step(&facts, &Graceful, &ask(Some(0)), &mut x, now()), Step::Remove);
+        assert_eq!(
+            step(&facts, &Graceful, &ask(Some(0)), &mut x, now()),
+            Step::Remove
+        );
     }
 }

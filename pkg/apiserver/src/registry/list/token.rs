@@ -27,7 +27,9 @@ impl Token {
     pub fn write(&self) -> String {
         let written = Written {
             v: "meta.k8s.io/v1".to_owned(),
-            rv: self.revision.map_or(-1, |revision| i64::try_from(revision).unwrap_or(i64::MAX)),
+            rv: self
+                .revision
+                .map_or(-1, |revision| i64::try_from(revision).unwrap_or(i64::MAX)),
             // The smallest key after the last one, as upstream writes it.
             start: format!("{}\0", self.start),
         };
@@ -45,8 +47,15 @@ impl Token {
             return None;
         }
         let start = written.start.strip_suffix('\0')?;
-        let revision = if written.rv < 0 { None } else { Some(written.rv.unsigned_abs()) };
-        Some(Self { revision, start: start.to_owned() })
+        let revision = if written.rv < 0 {
+            None
+        } else {
+            Some(written.rv.unsigned_abs())
+        };
+        Some(Self {
+            revision,
+            start: start.to_owned(),
+        })
     }
 }
 
@@ -57,7 +66,10 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_was() {
         for revision in [None, Some(7)] {
-            let token = Token { revision, start: "ns/name".to_owned() };
+            let token = Token {
+                revision,
+                start: "ns/name".to_owned(),
+            };
             assert_eq!(Token::read(&token.write()), Some(token));
         }
     }
@@ -65,7 +77,10 @@ mod tests {
     #[test]
     fn a_foreign_token_is_refused() {
         assert_eq!(Token::read("nonsense"), None);
-        let climbing = Token { revision: None, start: "../secrets/x".to_owned() };
+        let climbing = Token {
+            revision: None,
+            start: "../secrets/x".to_owned(),
+        };
         assert_eq!(Token::read(&climbing.write()), None);
     }
 }

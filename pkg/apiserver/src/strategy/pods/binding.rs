@@ -28,8 +28,15 @@ pub async fn bind(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Status
     }
     check(&binding, call.info.name)?;
     let node = text(&binding, &["target", "name"]).to_owned();
-    update::change(call, "binding", &options, &mut |pod| assign(call, pod, &binding, &node)).await?;
-    Ok(output::status(call, StatusCode::CREATED, &status::success(Some(201), None)))
+    update::change(call, "binding", &options, &mut |pod| {
+        assign(call, pod, &binding, &node)
+    })
+    .await?;
+    Ok(output::status(
+        call,
+        StatusCode::CREATED,
+        &status::success(Some(201), None),
+    ))
 }
 
 /// POST of `bindings`, the older way in.
@@ -45,7 +52,12 @@ pub async fn bind_legacy(call: &Call<'_>, body: Bytes) -> Result<Response<Body>,
         name: &name,
         ..call.info.clone()
     };
-    let inner = Call { row: &row, info: &info, warnings: std::sync::Mutex::default(), ..*call };
+    let inner = Call {
+        row: &row,
+        info: &info,
+        warnings: std::sync::Mutex::default(),
+        ..*call
+    };
     bind(&inner, body).await
 }
 
@@ -53,12 +65,20 @@ fn check(binding: &Value, name: &str) -> Result<(), Status> {
     let mut errors = Vec::new();
     let kind = text(binding, &["target", "kind"]);
     if !matches!(kind, "" | "Node") {
-        errors.push(FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]));
+        errors.push(FieldError::not_supported(
+            "target.kind",
+            kind,
+            &["Node", "<empty>"],
+        ));
     }
     if text(binding, &["target", "name"]).is_empty() {
         errors.push(FieldError::required("target.name", ""));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(("", "Binding"), name, &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(("", "Binding"), name, &errors))
+    }
 }
 
 fn assign(call: &Call<'_>, pod: &Value, binding: &Value, node: &str) -> Result<Value, Status> {
@@ -66,14 +86,23 @@ fn assign(call: &Call<'_>, pod: &Value, binding: &Value, node: &str) -> Result<V
     let refuse = |why: String| Status::conflict(("", "pods/binding"), name, why);
     let uid = meta::uid(binding);
     if !uid.is_empty() && uid != meta::uid(pod) {
-        return Err(Status::uid_mismatch(("", "pods/binding"), name, uid, meta::uid(pod)));
+        return Err(Status::uid_mismatch(
+            ("", "pods/binding"),
+            name,
+            uid,
+            meta::uid(pod),
+        ));
     }
     if !meta::deletion_timestamp(pod).is_empty() {
-        return Err(refuse(format!("pod {name} is being deleted, cannot be assigned to a host")));
+        return Err(refuse(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        )));
     }
     let current = text(pod, &["spec", "nodeName"]);
     if !current.is_empty() {
-        return Err(refuse(format!("pod {name} is already assigned to node {current:?}")));
+        return Err(refuse(format!(
+            "pod {name} is already assigned to node {current:?}"
+        )));
     }
     let gates = at(pod, &["spec", "schedulingGates"]).and_then(Value::as_array);
     if gates.is_some_and(|gates| !gates.is_empty()) {
@@ -82,7 +111,9 @@ fn assign(call: &Call<'_>, pod: &Value, binding: &Value, node: &str) -> Result<V
     let mut pod = pod.clone();
     fields(&mut pod, "spec").insert("nodeName".to_owned(), node.into());
     if let Some(more) = at(binding, &["metadata", "annotations"]).and_then(Value::as_object) {
-        let annotations = meta::metadata_mut(&mut pod).entry("annotations").or_insert_with(|| json!({}));
+        let annotations = meta::metadata_mut(&mut pod)
+            .entry("annotations")
+            .or_insert_with(|| json!({}));
         as_map(annotations).extend(more.clone());
     }
     set_condition(&mut pod, "PodScheduled", "True", call.now);

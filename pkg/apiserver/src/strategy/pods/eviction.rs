@@ -21,7 +21,9 @@ pub async fn evict(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
     let eviction = rules::decode_part(call, &body, write.validation)?;
     let given = meta::name(&eviction);
     if !given.is_empty() && given != call.info.name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let null = Value::Null;
     let mut options = DeleteOptions::from_object(eviction.get("deleteOptions").unwrap_or(&null))?;
@@ -34,7 +36,11 @@ pub async fn evict(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
         spend(call, &pod, &write).await?;
     }
     delete::evict(call, &options).await?;
-    Ok(output::status(call, StatusCode::CREATED, &status::success(Some(201), None)))
+    Ok(output::status(
+        call,
+        StatusCode::CREATED,
+        &status::success(Some(201), None),
+    ))
 }
 
 /// Pods that are over, not begun, or on their way out disrupt nobody.
@@ -72,7 +78,12 @@ async fn spend(call: &Call<'_>, pod: &Value, options: &WriteOptions<'_>) -> Resu
         name: &name,
         ..call.info.clone()
     };
-    let inner = Call { row: &row, info: &info, warnings: std::sync::Mutex::default(), ..*call };
+    let inner = Call {
+        row: &row,
+        info: &info,
+        warnings: std::sync::Mutex::default(),
+        ..*call
+    };
     let pod_name = call.info.name.to_owned();
     update::change(&inner, "status", options, &mut |budget| {
         take(budget, &pod_name, call.now)
@@ -96,8 +107,11 @@ fn budgets(call: &Call<'_>, row: &crate::registry::row::Row, pod: &Value) -> Vec
 
 fn take(budget: &Value, pod: &str, now: jiff::Timestamp) -> Result<Value, Status> {
     let refuse = |why: &str| {
-        Status::too_many("Cannot evict pod as it would violate the pod's disruption budget.", 0)
-            .with_cause("DisruptionBudget", why, "")
+        Status::too_many(
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            0,
+        )
+        .with_cause("DisruptionBudget", why, "")
     };
     let name = meta::name(budget);
     let observed = integer(budget, &["status", "observedGeneration"]).unwrap_or(0);
@@ -106,7 +120,11 @@ fn take(budget: &Value, pod: &str, now: jiff::Timestamp) -> Result<Value, Status
             "Cannot evict pod as it would violate the pod's disruption budget.",
             10,
         )
-        .with_cause("DisruptionBudget", format!("The disruption budget {name} is still being processed by the server."), ""));
+        .with_cause(
+            "DisruptionBudget",
+            format!("The disruption budget {name} is still being processed by the server."),
+            "",
+        ));
     }
     let allowed = integer(budget, &["status", "disruptionsAllowed"]).unwrap_or(0);
     if allowed <= 0 {

@@ -25,7 +25,13 @@ impl Strategy for Pods {
         Ok(())
     }
 
-    fn prepare_update(&self, call: &Call<'_>, part: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    fn prepare_update(
+        &self,
+        call: &Call<'_>,
+        part: &str,
+        old: &Value,
+        new: &mut Value,
+    ) -> Result<(), Status> {
         match part {
             "status" => {
                 restore_meta(new, old, "ownerReferences");
@@ -96,7 +102,9 @@ pub fn has_condition(pod: &Value, kind: &str) -> bool {
 
 /// Sets a condition's status; its time of transition changes with its status only.
 pub fn set_condition(pod: &mut Value, kind: &str, status: &str, now: jiff::Timestamp) {
-    let conditions = fields(pod, "status").entry("conditions").or_insert_with(|| json!([]));
+    let conditions = fields(pod, "status")
+        .entry("conditions")
+        .or_insert_with(|| json!([]));
     let Some(list) = conditions.as_array_mut() else {
         return;
     };

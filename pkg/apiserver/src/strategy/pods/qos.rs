@@ -10,21 +10,34 @@ use crate::object::{at, elements};
 pub fn class(pod: &Value) -> &'static str {
     let spec = &pod["spec"];
     let whole = at(spec, &["resources"]).filter(|resources| is_set(resources));
-    let lists = [elements(spec, &["containers"]), elements(spec, &["initContainers"])];
+    let lists = [
+        elements(spec, &["containers"]),
+        elements(spec, &["initContainers"]),
+    ];
     let single: Vec<&Value> = match whole {
         Some(resources) => vec![resources],
-        None => lists.iter().flat_map(|list| list.iter()).map(|container| &container["resources"]).collect(),
+        None => lists
+            .iter()
+            .flat_map(|list| list.iter())
+            .map(|container| &container["resources"])
+            .collect(),
     };
     if single.iter().all(|resources| !is_set(resources)) {
         return "BestEffort";
     }
-    if single.iter().all(|resources| is_guaranteed(resources)) { "Guaranteed" } else { "Burstable" }
+    if single.iter().all(|resources| is_guaranteed(resources)) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
 }
 
 /// Whether some processor or memory is asked for.
 fn is_set(resources: &Value) -> bool {
     ["requests", "limits"].iter().any(|side| {
-        ["cpu", "memory"].iter().any(|name| quantity(resources, side, name).is_some())
+        ["cpu", "memory"]
+            .iter()
+            .any(|name| quantity(resources, side, name).is_some())
     })
 }
 

@@ -1,0 +1,279 @@
+//! `kobune server`: configuration, build, run, drain.
+//!
+//! ```text
+//! settings ─ keys ─ store ─ API server ─ controllers, scheduler ─┬─ containerd ─ network ─ kubelet, DNS
+//!            containerd is started beside all this ──────────────┘
+//! ```
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use kobune_apiserver::ApiServer;
+use kobune_client::Caches;
+use kobune_client::kube::Client;
+use kobune_pki::{Authorities, Identity, Leaf};
+use kobune_store::Store;
+use kobune_store::sled_backend::{SledBackend, SledOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::ServerArgs;
+use crate::settings::Settings;
+use crate::supervise::Supervisor;
+use crate::{addons, kubeconfig, memory, node, notify, version};
+
+/// Runs a server until it is told to stop.
+pub fn run(flags: ServerArgs) -> Result<()> {
+    let began = Instant::now();
+    let settings = Settings::resolve(flags)?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a server needs root: run it with sudo");
+    }
+    crate::logging::start(settings.flags.log.as_deref(), settings.flags.verbosity)?;
+    memory::limit_arenas();
+    raise_file_limit();
+    kobune_pki::install_crypto();
+    let _lock = lock(&settings)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("kobune")
+        .build()
+        .context("starting tokio")?
+        .block_on(serve(settings, began))
+}
+
+async fn serve(settings: Settings, began: Instant) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    // Nothing may touch the store before the port is ours: it says whether another server runs here.
+    let listener = listen(&settings).await?;
+    let runtime = node::start_runtime(&settings);
+    let keys = Keys::load_or_create(&settings)?;
+    let store = open_store(&settings).await?;
+    let mut supervisor = Supervisor::new();
+    supervisor.start("memory", memory::give_back);
+
+    let api = ApiServer::new(keys.api_config(&settings)?, store.clone());
+    api.bootstrap().await.context("preparing the API")?;
+    let serving = api.clone();
+    supervisor.start("api", |cancel| async move {
+        Ok(serving.serve(listener, cancel).await?)
+    });
+    let text = kubeconfig::render(
+        &settings.local_url(),
+        keys.authorities.server.certificate_pem(),
+        &keys.administrator,
+        "default",
+    );
+    kubeconfig::write(
+        &settings.flags.write_kubeconfig,
+        settings.flags.write_kubeconfig_mode.0,
+        &text,
+    )?;
+    tracing::info!(
+        milliseconds = began.elapsed().as_millis() as u64,
+        url = settings.local_url(),
+        "the API is up"
+    );
+
+    let doors = Doors(api);
+    let caches = start_control_plane(&mut supervisor, &settings, &keys, &doors);
+    addons::apply(&doors.component("system:kobune", &["system:masters"]), &settings).await?;
+    let node = match settings.flags.disable_agent {
+        true => None,
+        false => Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?),
+    };
+    notify::service_ready();
+    tracing::info!(
+        hint = format!("export KUBECONFIG={}", settings.flags.write_kubeconfig.display()),
+        "kubectl is ready to use"
+    );
+    let ready = async {
+        if let Some(node) = node {
+            node.wait().await;
+            tracing::info!(
+                milliseconds = began.elapsed().as_millis() as u64,
+                "the node is Ready"
+            );
+        }
+        notify::node_ready(&settings.paths.run);
+        std::future::pending::<()>().await
+    };
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = supervisor.failed() => Err(anyhow!("a part of the server failed; the log says which")),
+        () = ready => Ok(()),
+    };
+    tracing::info!("stopping; containers run on");
+    supervisor.stop().await;
+    store.close().await;
+    outcome
+}
+
+/// The control plane's loops. The answer is the caches that they share.
+fn start_control_plane(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    keys: &Keys,
+    doors: &Doors,
+) -> Caches {
+    let caches = Caches::new(
+        doors.component("system:kube-controller-manager", &[]),
+        tokio_util::sync::CancellationToken::new(),
+    );
+    let config = kobune_controllers::Config {
+        root_ca: keys.authorities.server.certificate_pem().to_owned(),
+    };
+    let (own, shared) = (doors.clone(), caches.clone());
+    supervisor.start("controllers", |cancel| async move {
+        let client_of = |name: &str| own.client(Identity::service_account("kube-system", name, None));
+        kobune_controllers::run(config, client_of, shared, cancel).await;
+        Ok(())
+    });
+    let (client, shared) = (doors.component("system:kube-scheduler", &[]), caches.clone());
+    supervisor.start("scheduler", |cancel| async move {
+        kobune_scheduler::run(client, shared, cancel).await;
+        Ok(())
+    });
+    let _ = settings;
+    caches
+}
+
+/// The ways into the API for callers of this process, each with its identity.
+#[derive(Clone)]
+pub struct Doors(ApiServer);
+
+impl Doors {
+    /// A client for an identity.
+    pub fn client(&self, identity: Identity) -> Client {
+        let api = self.0.clone();
+        kobune_client::in_process(move |request| {
+            let (api, identity) = (api.clone(), identity.clone());
+            async move { api.handle(identity, request).await }
+        })
+    }
+
+    /// A client for a component.
+    pub fn component(&self, user: &str, groups: &[&str]) -> Client {
+        self.client(Identity::new(user, groups))
+    }
+}
+
+/// What the server shows and believes.
+pub struct Keys {
+    /// The cluster's authorities.
+    pub authorities: Arc<Authorities>,
+    /// The administrator's certificate.
+    pub administrator: kobune_pki::CertifiedKey,
+    api: kobune_pki::CertifiedKey,
+    kubelet_client: kobune_pki::CertifiedKey,
+}
+
+impl Keys {
+    fn load_or_create(settings: &Settings) -> Result<Self> {
+        let authorities = Authorities::load_or_create(&settings.paths.tls())?;
+        let api = Leaf::server("kube-apiserver", settings.api_names());
+        let kubelet_client = Leaf::client("kube-apiserver", &["system:masters"]);
+        Ok(Keys {
+            administrator: authorities
+                .client
+                .load_or_issue("client-admin", &kubeconfig::administrator())?,
+            api: authorities.server.load_or_issue("serving-kube-apiserver", &api)?,
+            kubelet_client: authorities
+                .client
+                .load_or_issue("client-kube-apiserver", &kubelet_client)?,
+            authorities: Arc::new(authorities),
+        })
+    }
+
+    fn api_config(&self, settings: &Settings) -> Result<kobune_apiserver::Config> {
+        let authorities = self.authorities.clone();
+        let flags = &settings.flags;
+        Ok(kobune_apiserver::Config {
+            bind: SocketAddr::from((
+                flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                flags.https_listen_port,
+            )),
+            advertise: settings.advertise.into(),
+            service_cidr: flags.service_cidr.to_string().parse().context("--service-cidr")?,
+            node_port_range: flags.service_node_port_range.0.clone(),
+            tls: kobune_pki::server_config(
+                &self.api,
+                authorities.client.certificate_pem(),
+                &["h2", "http/1.1"],
+            )?,
+            kubelet_client_tls: kobune_pki::client_config(
+                authorities.server.certificate_pem(),
+                Some(&self.kubelet_client),
+                &["http/1.1"],
+            )?,
+            version: format!("{}+kobune{}", version::KUBERNETES, env!("CARGO_PKG_VERSION")),
+            issuer: format!("https://kubernetes.default.svc.{}", flags.cluster_domain),
+            authorities,
+        })
+    }
+}
+
+async fn open_store(settings: &Settings) -> Result<Store> {
+    let folder = settings.paths.database();
+    let options = kobune_store::Options {
+        snapshots: Some(kobune_store::RegularSnapshots {
+            folder: folder.join("snapshots"),
+            every: std::time::Duration::from_secs(12 * 3600),
+            keep: 5,
+        }),
+        ..kobune_store::Options::default()
+    };
+    let backend = SledBackend::new(SledOptions::new(folder.join("state")));
+    Store::open(Box::new(backend), options)
+        .await
+        .with_context(|| format!("opening the store in {}", folder.display()))
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener> {
+    let flags = &settings.flags;
+    let address = SocketAddr::from((
+        flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        flags.https_listen_port,
+    ));
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listening on {address}: choose another with --https-listen-port or --bind-address, or stop what uses it")
+    })
+}
+
+/// Makes the server's folders and sees to it that they have one server only.
+fn lock(settings: &Settings) -> Result<File> {
+    let (data, run) = (settings.paths.data.join("server"), &settings.paths.run);
+    for folder in [&data, run] {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!(
+            "another server runs with --data-dir {}: stop it, or give this one a folder of its own",
+            settings.paths.data.display()
+        );
+    }
+    // Left from the last run; scripts wait for it.
+    let _ = std::fs::remove_file(run.join("ready"));
+    std::fs::write(run.join("server.pid"), std::process::id().to_string())
+        .with_context(|| format!("writing into {}", run.display()))?;
+    std::fs::write(data.join("run"), run.as_os_str().as_encoded_bytes())
+        .with_context(|| format!("writing into {}", data.display()))?;
+    Ok(file)
+}
+
+/// Every connection and every log is a file; the usual soft limit of 1024 is too few.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
