@@ -1,0 +1,5 @@
+//! Images of containers: whether to pull, with which credentials, and what is removed again.
+
+pub mod credentials;
+pub mod gc;
+pub mod pull;

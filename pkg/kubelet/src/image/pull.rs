@@ -1,0 +1,188 @@
+//! Makes sure that a container's image is here, as its `imagePullPolicy` says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use kobune_client::EventType;
+use kobune_runtime::{Error, Image, PullRequest, RegistryAuth, Runtime};
+
+use crate::pod::backoff::go_duration;
+use crate::pod::plan::Waiting;
+
+/// `imagePullPolicy`; by default `Always` for `:latest` (or no tag), else `IfNotPresent`.
+pub fn policy<'a>(policy: Option<&'a str>, image: &str) -> &'a str {
+    match policy.filter(|p| !p.is_empty()) {
+        Some(policy) => policy,
+        None if tag(image).is_none_or(|t| t == "latest") && !image.contains('@') => "Always",
+        None => "IfNotPresent",
+    }
+}
+
+fn tag(image: &str) -> Option<&str> {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split('@')
+        .next()
+        .and_then(|l| l.split_once(':'))
+        .map(|(_, tag)| tag)
+}
+
+/// Why there is no image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// `state.waiting`
+    pub waiting: Waiting,
+    /// It was a pull that failed: the image back-off applies.
+    pub pull: bool,
+}
+
+impl Failed {
+    fn new(reason: &str, message: String, pull: bool) -> Self {
+        Failed {
+            waiting: Waiting {
+                reason: reason.into(),
+                message,
+            },
+            pull,
+        }
+    }
+}
+
+/// Pulls images, each reference once at a time.
+#[derive(Default)]
+pub struct Puller {
+    under_way: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// One container's need of an image.
+pub struct Need<'a> {
+    /// As the user wrote it.
+    pub image: &'a str,
+    /// `imagePullPolicy`
+    pub policy: &'a str,
+    /// Credentials that fit.
+    pub auth: Vec<RegistryAuth>,
+}
+
+impl Puller {
+    /// The image, pulled if it has to be. `tell` records events of the container.
+    pub async fn ensure(
+        &self,
+        runtime: &dyn Runtime,
+        need: Need<'_>,
+        tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
+    ) -> Result<Image, Failed> {
+        let image = need.image;
+        if need.policy != "Always"
+            && let Some(found) = present(runtime, image, tell).await?
+        {
+            return Ok(found);
+        }
+        if need.policy == "Never" {
+            let message = format!("Container image {image:?} is not present with pull policy of Never");
+            tell(EventType::Warning, "ErrImageNeverPull", message.clone());
+            return Err(Failed::new("ErrImageNeverPull", message, false));
+        }
+        let waited = Instant::now();
+        let gate = self.gate(image);
+        tell(EventType::Normal, "Pulling", format!("Pulling image {image:?}"));
+        let guard = gate.lock().await;
+        let begun = Instant::now();
+        let request = PullRequest {
+            reference: image.to_owned(),
+            auth: need.auth,
+            force: need.policy == "Always",
+        };
+        let pulled = runtime.pull_image(&request, Arc::new(|_| {})).await;
+        drop(guard);
+        drop(gate);
+        self.sweep();
+        match pulled {
+            Ok(found) => {
+                let (took, all) = (millis(begun), millis(waited));
+                tell(
+                    EventType::Normal,
+                    "Pulled",
+                    format!(
+                        "Successfully pulled image {image:?} in {took} ({all} including waiting). Image size: {} bytes.",
+                        found.size
+                    ),
+                );
+                Ok(found)
+            }
+            Err(error @ Error::InvalidImageName { .. }) => Err(invalid_name(image, &error, tell)),
+            Err(error) => {
+                tell(
+                    EventType::Warning,
+                    "Failed",
+                    format!("Failed to pull image {image:?}: {error}"),
+                );
+                Err(Failed::new("ErrImagePull", error.to_string(), true))
+            }
+        }
+    }
+
+    fn gate(&self, image: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.entry(image.to_owned()).or_default().clone()
+    }
+
+    fn sweep(&self) {
+        let mut gates = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+    }
+}
+
+fn millis(since: Instant) -> String {
+    go_duration(std::time::Duration::from_millis(
+        u64::try_from(since.elapsed().as_millis()).unwrap_or(0),
+    ))
+}
+
+fn invalid_name(
+    image: &str,
+    error: &Error,
+    tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
+) -> Failed {
+    let message = format!("Failed to apply default image tag {image:?}: {error}");
+    tell(EventType::Warning, "InspectFailed", message.clone());
+    Failed::new("InvalidImageName", message, false)
+}
+
+async fn present(
+    runtime: &dyn Runtime,
+    image: &str,
+    tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
+) -> Result<Option<Image>, Failed> {
+    match runtime.image(image).await {
+        Ok(Some(found)) => {
+            let message = format!(
+                "Container image {image:?} already present on machine and can be accessed by the pod"
+            );
+            tell(EventType::Normal, "Pulled", message);
+            Ok(Some(found))
+        }
+        Ok(None) => Ok(None),
+        Err(error @ Error::InvalidImageName { .. }) => Err(invalid_name(image, &error, tell)),
+        Err(error) => {
+            let message = format!("Failed to inspect image {image:?}: {error}");
+            tell(EventType::Warning, "InspectFailed", message.clone());
+            Err(Failed::new("ImageInspectError", message, false))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_depends_on_the_tag() {
+        assert_eq!(policy(None, "nginx"), "Always");
+        assert_eq!(policy(None, "nginx:latest"), "Always");
+        assert_eq!(policy(None, "nginx:1.27"), "IfNotPresent");
+        assert_eq!(policy(None, "localhost:5000/nginx"), "Always");
+        assert_eq!(policy(None, "nginx@sha256:ab"), "IfNotPresent");
+        assert_eq!(policy(Some("Never"), "nginx"), "Never");
+    }
+}
