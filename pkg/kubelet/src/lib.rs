@@ -26,6 +26,7 @@ pub mod node;
 mod objects;
 pub mod pod;
 pub mod probe;
+mod server;
 pub mod streams;
 mod tokens;
 pub mod volume;
@@ -35,7 +36,7 @@ pub use config::KubeletConfig;
 use std::sync::Arc;
 
 use kobune_client::k8s_openapi::api::core::v1::{Pod, Service};
-use kobune_client::{Caches, Recorder, kube};
+use kobune_client::{Cache, Caches, Recorder, kube};
 use kobune_network::NodeNetwork;
 use kobune_runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
@@ -53,6 +54,15 @@ pub enum KubeletError {
     Folder {
         /// Which.
         path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server's address is taken, say.
+    #[error("listening on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
         /// Why not.
         #[source]
         source: std::io::Error,
@@ -113,9 +123,35 @@ pub async fn run_on(
         network,
         config,
     });
+    let server = serve(context.clone(), pods.clone(), cancel.clone()).await?;
     tokio::join!(
+        server,
         node::run(context.clone(), machine, ready, cancel.clone()),
         dispatch::run(context, pods, cancel),
     );
     Ok(())
+}
+
+/// The server, listening already; without TLS there is none.
+async fn serve(
+    context: Arc<Context>,
+    pods: Cache<Pod>,
+    cancel: CancellationToken,
+) -> Result<impl Future<Output = ()>, KubeletError> {
+    let config = &context.config;
+    let listening = match &config.tls {
+        Some(tls) => {
+            let address = std::net::SocketAddr::new(config.node_ip, config.port);
+            let listener = server::bind(address)
+                .await
+                .map_err(|source| KubeletError::Listen { address, source })?;
+            Some((listener, tls.clone()))
+        }
+        None => None,
+    };
+    Ok(async move {
+        if let Some((listener, tls)) = listening {
+            server::serve(context, pods, listener, tls, cancel).await;
+        }
+    })
 }

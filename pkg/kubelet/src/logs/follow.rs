@@ -197,7 +197,10 @@ impl Watch {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         inotify.add_watch(path.parent().unwrap_or(Path::new("/")), flags)?;
-        Ok(Watch(AsyncFd::new(Descriptor(inotify))?))
+        // SAFETY: the descriptor is owned by what is registered and is neither closed nor replaced
+        // before that is dropped.
+        let registered = unsafe { AsyncFd::register(Descriptor(inotify)) };
+        Ok(Watch(registered.map_err(io::Error::from)?))
     }
 
     async fn changed(&self) -> io::Result<()> {
