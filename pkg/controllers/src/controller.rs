@@ -216,8 +216,13 @@ impl Sources {
     /// No key is handled before this cache is complete.
     fn wait_for<K: Cached>(&mut self, cache: Cache<K>) -> Cache<K> {
         let complete = cache.clone();
-        self.ready.push(Box::pin(async move { complete.ready().await }));
+        self.wait_until(async move { complete.ready().await });
         cache
+    }
+
+    /// No key is handled before this answers true; false ends the controller.
+    pub fn wait_until(&mut self, ready: impl Future<Output = bool> + Send + 'static) {
+        self.ready.push(Box::pin(ready));
     }
 }
 

@@ -68,4 +68,33 @@ pub const TABLE: &[Row] = &[
             ))
         },
     },
+    Row {
+        name: "namespace-controller",
+        workers: 4,
+        build: |context, sources, _| Arc::new(crate::namespace::Namespaces::new(context, sources)),
+    },
+    Row {
+        name: "generic-garbage-collector",
+        workers: 16,
+        build: |context, sources, _| Arc::new(crate::garbage::Garbage::new(context, sources)),
+    },
+    Row {
+        name: "pod-garbage-collector",
+        workers: 1,
+        build: |context, sources, _| Arc::new(crate::pod_gc::PodCollector::new(context, sources)),
+    },
+    Row {
+        name: "node-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::node_lifecycle::NodeLifecycle::new(context, sources)),
+    },
+    Row {
+        name: "taint-eviction-controller",
+        workers: 4,
+        build: |context, sources, _| {
+            Arc::new(crate::node_lifecycle::eviction::TaintEviction::new(
+                context, sources,
+            ))
+        },
+    },
 ];
