@@ -41,10 +41,13 @@ impl Kill {
         }
         let begun = Instant::now();
         let hooked = self.hook && self.pre_stop().await;
-        let mut left = self.grace.saturating_sub(begun.elapsed());
-        if hooked {
-            left = left.max(MINIMUM.min(self.grace));
-        }
+        let left = match hooked {
+            true => self
+                .grace
+                .saturating_sub(begun.elapsed())
+                .max(MINIMUM.min(self.grace)),
+            false => self.grace,
+        };
         let id = &self.container.id;
         self.context.runtime.stop_container(id, left).await?;
         if self.container.state == ContainerState::Created {
