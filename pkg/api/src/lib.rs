@@ -14,3 +14,4 @@ pub mod schema;
 pub mod selectors;
 pub mod status;
 pub mod table;
+pub mod validate;

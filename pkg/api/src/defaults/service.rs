@@ -32,6 +32,7 @@ pub(super) fn service(object: &mut Map<String, Value>) {
         }
         _ => {}
     }
+    first_cluster_ip(spec);
     fill(spec, const { &[Rule::zero("ports[].protocol", "TCP")] });
     for port in spec
         .get_mut("ports")
@@ -82,6 +83,33 @@ fn target_port(port: &mut Value) {
     }
 }
 
+/// `clusterIPs` begins with `clusterIP`; the list may be left out.
+fn first_cluster_ip(spec: &mut Map<String, Value>) {
+    let silent = spec
+        .get("clusterIPs")
+        .and_then(Value::as_array)
+        .is_none_or(Vec::is_empty);
+    let ip = text(spec, "clusterIP").to_owned();
+    if silent && !ip.is_empty() {
+        spec.insert("clusterIPs".to_owned(), json!([ip]));
+    }
+}
+
+/// A client that knows only `clusterIP` changed or cleared it and sent `clusterIPs` back as it was:
+/// the list follows.
+fn follow_cluster_ip(spec: &mut Map<String, Value>, old: &Map<String, Value>) {
+    let changed = text(spec, "clusterIP") != text(old, "clusterIP");
+    if !changed || spec.get("clusterIPs") != old.get("clusterIPs") {
+        return;
+    }
+    let ip = text(spec, "clusterIP").to_owned();
+    match spec.get_mut("clusterIPs").and_then(Value::as_array_mut) {
+        Some(ips) if ip.is_empty() => ips.clear(),
+        Some(ips) if !ips.is_empty() => ips[0] = json!(ip),
+        _ => {}
+    }
+}
+
 /// Keeps what was allocated to the `old` Service where the `new` one still needs it and is silent:
 /// the cluster IPs, the node ports (by port and protocol), the health check's node port. So a client
 /// may send the manifest it once created the Service from.
@@ -89,6 +117,7 @@ pub fn keep_allocated(new: &mut Value, old: &Value) {
     let (Some(Value::Object(spec)), Some(Value::Object(old))) = (new.get_mut("spec"), old.get("spec")) else {
         return;
     };
+    follow_cluster_ip(spec, old);
     let needs_ip = |spec: &Map<String, Value>| {
         matches!(text(spec, "type"), "" | "ClusterIP" | "NodePort" | "LoadBalancer")
     };

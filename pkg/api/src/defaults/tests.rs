@@ -122,6 +122,10 @@ fn an_update_keeps_what_was_allocated() {
     let mut new = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}});
     keep_allocated(&mut new, &old);
     assert_eq!(new, old);
+    // kubectl of old knows one address only.
+    let mut cleared = json!({"spec": {"clusterIP": "", "clusterIPs": ["10.0.0.1"], "type": "ClusterIP"}});
+    keep_allocated(&mut cleared, &old);
+    assert_eq!(cleared["spec"]["clusterIP"], "10.0.0.1");
     let mut other = json!({"spec": {"type": "ExternalName"}});
     keep_allocated(&mut other, &old);
     assert_eq!(other, json!({"spec": {"type": "ExternalName"}}));
