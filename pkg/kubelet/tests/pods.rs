@@ -383,3 +383,51 @@ async fn a_runtime_that_was_away_is_looked_at_again() {
     node.until("late", "ready", is_ready).await;
     assert_eq!(node.runtime.running(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_gives_logs_to_the_api_server_only() {
+    let node = Node::start().await;
+    node.create("wait", json!({"containers": [{"name": "a", "image": "nope:1"}]}))
+        .await;
+    node.until("wait", "failing", |p| waits(p, "ErrImagePull")).await;
+    let (status, text) = node.kubelet("/containerLogs/default/wait/a", true).await;
+    assert_eq!(
+        (status, text.trim()),
+        (
+            400,
+            "container \"a\" in pod \"wait\" is waiting to start: image can't be pulled"
+        )
+    );
+    node.create("web", json!({})).await;
+    node.until("web", "ready", is_ready).await;
+    let log = node.runtime.newest("a").unwrap().log_path;
+    let lines = "2024-01-02T03:04:05.000000000Z stdout F one\n2024-01-02T03:04:06.000000000Z stderr F two\n";
+    std::fs::write(&log, lines).unwrap();
+    assert_eq!(
+        node.kubelet("/containerLogs/default/web/a", true).await,
+        (200, "one\ntwo\n".into())
+    );
+    let last = node
+        .kubelet("/containerLogs/default/web/a?tailLines=1&timestamps=true", true)
+        .await;
+    assert_eq!(last, (200, "2024-01-02T03:04:06.000000000Z two\n".into()));
+    let (status, text) = node
+        .kubelet("/containerLogs/default/web/a?previous=true", true)
+        .await;
+    assert_eq!(
+        (status, text.trim()),
+        (
+            400,
+            "previous terminated container \"a\" in pod \"web\" not found"
+        )
+    );
+    assert_eq!(node.kubelet("/containerLogs/default/none/a", true).await.0, 404);
+    assert_eq!(node.kubelet("/healthz", true).await, (200, "ok".into()));
+    assert_eq!(node.kubelet("/containerLogs/default/web/a", false).await.0, 401);
+    assert!(
+        node.kubelet("/stats/summary", true)
+            .await
+            .1
+            .contains("usageCoreNanoSeconds")
+    );
+}

@@ -85,6 +85,7 @@ pub struct Worker {
     pub(super) prepared: Option<Prepared>,
     netns: Option<std::path::PathBuf>,
     tokens: Arc<Mutex<TokenStore>>,
+    references: Option<volume::References>,
     pub(super) stop: Option<Stop>,
     pub(super) torn_down: bool,
     crash: BackOff,
@@ -127,6 +128,7 @@ impl Worker {
             probing: HashMap::new(),
             prepared: None,
             tokens: Arc::default(),
+            references: None,
             stop: None,
             crash: BackOff::kubelet(),
             pulls: BackOff::kubelet(),
@@ -233,6 +235,18 @@ impl Worker {
         }
     }
 
+    /// The spec changes rarely, the status often.
+    fn set_references(&mut self) {
+        let references = volume::references(&self.pod);
+        if self.references.as_ref() != Some(&references) {
+            let (namespace, uid) = (self.pod.namespace(), self.pod.uid());
+            self.context
+                .objects
+                .set_references(namespace, uid, &references, &self.mailbox);
+            self.references = Some(references);
+        }
+    }
+
     fn begin_stop(&mut self, stop: Stop) {
         self.stop = Some(stop);
         self.set_up_retry = None;
@@ -245,10 +259,13 @@ impl Worker {
         let now = Timestamp::now();
         if let Some(pod) = mail.pod.and_then(Desired::new) {
             self.report.seen(pod.pod());
+            let (old, new) = (&self.pod.pod().metadata, &pod.pod().metadata);
+            if old.labels != new.labels || old.annotations != new.annotations {
+                // They may be shown in volumes.
+                self.refresh_at = Some(now);
+            }
             self.pod = pod;
             self.follow_object(now, mail.gone);
-            // Labels and annotations may be shown in volumes.
-            self.refresh_at = self.refresh_at.or(self.prepared.is_some().then_some(now));
         }
         if mail.objects {
             self.objects_changed(now);

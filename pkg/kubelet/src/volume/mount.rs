@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// Mounts a tmpfs; `size` in bytes, `None`: half of the memory as the kernel has it.
 pub fn tmpfs(target: &Path, size: Option<i64>, mode: u32) -> io::Result<()> {
-    if is_mounted(target)? {
+    // A file system of its own has a device number of its own.
+    let device = |path: &Path| fs::metadata(path).map(|m| m.dev());
+    if let Some(parent) = target.parent()
+        && device(target)? != device(parent)?
+    {
         return Ok(());
     }
     let mut options = format!("mode={mode:o}");
@@ -89,10 +94,13 @@ fn unescape(text: &str) -> String {
 /// Removes a folder with everything in it, after unmounting what is mounted below it. Never goes
 /// into a mount that could not be undone: a hostPath's files are not ours to delete.
 pub fn remove_tree(dir: &Path) -> io::Result<()> {
-    for mounted in mounts_below(dir)? {
-        unmount(&mounted)?;
+    let mounted = mounts_below(dir)?;
+    for path in &mounted {
+        unmount(path)?;
     }
-    if let Some(left) = mounts_below(dir)?.first() {
+    if !mounted.is_empty()
+        && let Some(left) = mounts_below(dir)?.first()
+    {
         return Err(io::Error::other(format!("{} is still mounted", left.display())));
     }
     match fs::remove_dir_all(dir) {

@@ -56,6 +56,8 @@ pub struct Node {
     pub network: Arc<FakeNetwork>,
     pub config: KubeletConfig,
     api: ApiServer,
+    /// How the API server connects to the kubelet.
+    peer: Arc<rustls::ClientConfig>,
     dir: tempfile::TempDir,
     running: Mutex<Option<(CancellationToken, tokio::task::JoinHandle<()>)>>,
 }
@@ -76,12 +78,30 @@ impl Node {
         kobune_pki::install_crypto();
         let dir = tempfile::tempdir().unwrap();
         let authorities = Authorities::load_or_create(&dir.path().join("tls")).unwrap();
-        let api = server(authorities).await;
+        let names = vec![kobune_pki::SubjectAltName::parse("127.0.0.1")];
+        let leaf = Leaf::server("system:node:node-1", names);
+        let own = authorities.server.load_or_issue("kubelet", &leaf).unwrap();
+        let trusted = authorities.client.certificate_pem().to_owned();
+        let tls = kobune_pki::server_config(&own, &trusted, &["http/1.1"]).unwrap();
+        let client = Leaf::client("kube-apiserver", &["system:masters"]);
+        let client = authorities
+            .client
+            .load_or_issue("kubelet-client", &client)
+            .unwrap();
+        let own = authorities.server.certificate_pem().to_owned();
+        let peer = kobune_pki::client_config(&own, Some(&client), &["http/1.1"]).unwrap();
+        let api = server(authorities, peer.clone()).await;
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let mut config = KubeletConfig::new("node-1", "127.0.0.1".parse().unwrap());
         config.root_dir = dir.path().join("kubelet");
         config.log_dir = dir.path().join("logs");
         config.log_links = None;
+        config.tls = Some(tls);
+        config.port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         config.instance = format!("test-{}-{number}", std::process::id());
         config.cluster_dns = vec!["10.43.0.10".parse().unwrap()];
         let runtime = FakeRuntime::new();
@@ -92,6 +112,7 @@ impl Node {
             network: Arc::default(),
             config,
             api,
+            peer,
             dir,
             running: Mutex::default(),
         };
@@ -135,6 +156,35 @@ impl Node {
             cancel.cancel();
             task.await.unwrap();
         }
+    }
+
+    /// Asks the kubelet's own server, with the API server's certificate or with none.
+    pub async fn kubelet(&self, path: &str, with_certificate: bool) -> (u16, String) {
+        let mut tls = (*self.peer).clone();
+        if !with_certificate {
+            tls.client_auth_cert_resolver = Arc::new(Nobody);
+        }
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.config.port))
+            .await
+            .unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(tls))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get(path)
+            .header("host", "node")
+            .body(http_body_util::Empty::<bytes::Bytes>::new());
+        let response = sender.send_request(request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
     }
 
     pub fn pods(&self) -> Api<Pod> {
@@ -253,7 +303,7 @@ fn remove_cgroups(root: &str) {
     }
 }
 
-async fn server(authorities: Authorities) -> ApiServer {
+async fn server(authorities: Authorities, peer: Arc<rustls::ClientConfig>) -> ApiServer {
     let store = Store::open(Box::new(MemoryBackend::new()), Options::default())
         .await
         .unwrap();
@@ -266,7 +316,7 @@ async fn server(authorities: Authorities) -> ApiServer {
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         node_port_range: 30000..=32767,
         tls: kobune_pki::server_config(&own, &trusted, &["h2"]).unwrap(),
-        kubelet_client_tls: kobune_pki::client_config(&trusted, None, &["http/1.1"]).unwrap(),
+        kubelet_client_tls: peer,
         version: "v1.36.2".into(),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
         authorities: Arc::new(authorities),
@@ -274,4 +324,17 @@ async fn server(authorities: Authorities) -> ApiServer {
     let api = ApiServer::new(config, store);
     api.bootstrap().await.unwrap();
     api
+}
+
+/// Shows no certificate.
+#[derive(Debug)]
+struct Nobody;
+
+impl rustls::client::ResolvesClientCert for Nobody {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
