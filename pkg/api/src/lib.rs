@@ -1,5 +1,6 @@
 //! What a Kubernetes object is: kinds, schema, defaulting, validation, patches. Pure.
 
+pub mod apply;
 pub mod decode;
 pub mod defaults;
 pub mod field_labels;

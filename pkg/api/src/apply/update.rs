@@ -1,0 +1,398 @@
+//! The two kinds of writes and what they do to ownership.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::compare::{Difference, compare};
+use super::managers::{Manager, Managers, time_text};
+use super::relation::{Path, Relation, Relations, field_key};
+use super::set::Set;
+use super::{ApplyError, Conflict, Operation, last_applied};
+use crate::decode::{FieldValidation, complete, prune_and_check};
+use crate::schema::{TypeId, Types};
+
+/// Manager of the fields an object had when it was applied for the first time and nobody was known.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// Paths nobody owns: the server writes them, or they name the object.
+static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
+    let mut set = Set::default();
+    for name in ["apiVersion", "kind", "metadata"] {
+        set.insert(vec![field_key(name)]);
+    }
+    let names = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
+    for name in names {
+        set.insert(vec![field_key("metadata"), field_key(name)]);
+    }
+    set
+});
+
+/// One write.
+pub(super) struct Write<'w> {
+    pub(super) root: Option<TypeId>,
+    pub(super) manager: &'w str,
+    pub(super) operation: Operation,
+    pub(super) subresource: &'w str,
+    pub(super) now: Timestamp,
+}
+
+impl Write<'_> {
+    fn types(&self) -> Types {
+        self.root.map_or_else(Types::builtin, Types::of)
+    }
+
+    fn manager(&self, object: &Value) -> Manager {
+        Manager {
+            name: self.manager.to_owned(),
+            operation: self.operation,
+            api_version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
+            subresource: self.subresource.to_owned(),
+        }
+    }
+
+    /// What the path of the write does not write: the status, or everything but it.
+    fn unwritten(&self, relation: Relation<'_>) -> Set {
+        let mut set = Set::default();
+        if let Relation::Struct(ty) = relation
+            && ty.field("status").is_some()
+        {
+            match self.subresource {
+                "" => set.insert(vec![field_key("status")]),
+                "status" => set.insert(vec![field_key("spec")]),
+                _ => {}
+            }
+        }
+        set
+    }
+
+    fn strip(&self, relation: Relation<'_>, set: &mut Set) {
+        set.subtract_trees(&self.unwritten(relation));
+        set.subtract(&NOBODYS);
+    }
+
+    /// What an object is before it is created: the fields that are always there.
+    fn nothing(&self) -> Value {
+        let mut nothing = Value::Object(Map::new());
+        if let Some(root) = self.root {
+            complete(root, &mut nothing);
+        }
+        nothing
+    }
+
+    /// Ordinary writes.
+    pub(super) fn track(&self, old: Option<&Value>, new: &mut Value) {
+        let source = self.tracked(old, new);
+        if old.is_some() && source.is_none() {
+            set_managed_fields(new, Value::Null);
+            return;
+        }
+        let types = self.types();
+        let relations = Relations::new(&types);
+        let relation = relations.root(self.root);
+        let nothing = if old.is_none() {
+            self.nothing()
+        } else {
+            Value::Null
+        };
+        let mut difference = compare(relations, relation, old.unwrap_or(&nothing), new);
+        self.strip(relation, &mut difference.changed);
+        self.strip(relation, &mut difference.removed);
+        let source = source.unwrap_or(Value::Null);
+        if difference.is_empty() {
+            set_managed_fields(new, source);
+            return;
+        }
+        let mut managers = Managers::from_json(Some(&source));
+        self.own(&mut managers, difference, &self.manager(new));
+        managers.cap();
+        set_managed_fields(new, managers.into_json());
+    }
+
+    /// The managedFields to go on from: a client may set them, but not by a subresource. `None` when nobody
+    /// tracks the object.
+    fn tracked(&self, old: Option<&Value>, new: &Value) -> Option<Value> {
+        let of_old = old.map(managed_fields);
+        let of_new = managed_fields(new);
+        let given = |json: &Value| json.as_array().is_some_and(|entries| !entries.is_empty());
+        let is_reset = |json: &Value| {
+            json.as_array().is_some_and(|entries| {
+                matches!(&entries[..], [Value::Object(entry)] if entry.values().all(Value::is_null))
+            })
+        };
+        let chosen = match of_old {
+            Some(of_old) if !self.subresource.is_empty() || !given(of_new) => of_old,
+            _ => of_new,
+        };
+        (given(chosen) && !is_reset(chosen)).then(|| chosen.clone())
+    }
+
+    /// The manager takes what changed from the others.
+    fn own(&self, managers: &mut Managers, difference: Difference, manager: &Manager) {
+        for entry in managers.0.iter_mut().filter(|entry| !entry.manager.same(manager)) {
+            entry.fields.subtract(&difference.changed);
+            entry.fields.subtract(&difference.removed);
+        }
+        if let Some(at) = managers.position(manager) {
+            managers.0[at].fields.subtract(&difference.removed);
+        }
+        if !difference.changed.is_empty() {
+            let entry = managers.entry(manager);
+            entry.fields.union(&difference.changed);
+            entry.time = Some(time_text(self.now));
+        }
+        managers.drop_empty();
+    }
+
+    /// Server-side apply.
+    pub(super) fn apply(
+        &self,
+        live: Option<&Value>,
+        mut applied: Value,
+        force: bool,
+    ) -> Result<Value, ApplyError> {
+        if !managed_fields(&applied).is_null() {
+            return Err(ApplyError::ManagedFields);
+        }
+        set_managed_fields(&mut applied, Value::Null);
+        let types = self.types();
+        let relations = Relations::new(&types);
+        let relation = relations.root(self.root);
+        let problems = relations.check(relation, &Path::ROOT, &applied);
+        if !problems.is_empty() {
+            return Err(untyped(&applied, &problems));
+        }
+        let mut base = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        set_managed_fields(&mut base, Value::Null);
+        let apply = Apply {
+            write: self,
+            relations,
+            relation,
+            live: &base,
+            applied: &applied,
+        };
+        let managers = self.managers_of(live, relations, relation);
+        let mut object = match apply.run(managers.clone(), force) {
+            Err(Refusal::Conflicts(conflicts)) => apply
+                .run(managers, apply.only_annotated(conflicts)?)
+                .map_err(Refusal::into_error)?,
+            result => result.map_err(Refusal::into_error)?,
+        };
+        if self.manager == last_applied::MANAGER {
+            last_applied::update(&base, &applied, &mut object);
+        }
+        Ok(object)
+    }
+
+    /// Who owns the live object's fields. Those of an object that nobody tracked get an owner.
+    fn managers_of(
+        &self,
+        live: Option<&Value>,
+        relations: Relations<'_>,
+        relation: Relation<'_>,
+    ) -> Managers {
+        let Some(live) = live else {
+            return Managers::default();
+        };
+        let mut managers = Managers::from_json(Some(managed_fields(live)));
+        if managers.0.is_empty() {
+            let mut difference = compare(relations, relation, &self.nothing(), live);
+            difference.changed.subtract(&NOBODYS);
+            difference.removed = Set::default();
+            let manager = Manager {
+                name: BEFORE_FIRST_APPLY.to_owned(),
+                operation: Operation::Update,
+                subresource: String::new(),
+                ..self.manager(live)
+            };
+            self.own(&mut managers, difference, &manager);
+        }
+        managers
+    }
+}
+
+/// Why one attempt to apply failed.
+enum Refusal {
+    /// By manager, the paths it owns.
+    Conflicts(Vec<(Manager, Set)>),
+    Error(ApplyError),
+}
+
+impl Refusal {
+    fn into_error(self) -> ApplyError {
+        match self {
+            Refusal::Conflicts(conflicts) => conflicts_error(&conflicts),
+            Refusal::Error(error) => error,
+        }
+    }
+}
+
+fn conflicts_error(conflicts: &[(Manager, Set)]) -> ApplyError {
+    let each = conflicts.iter().flat_map(|(manager, set)| {
+        let manager = manager.shown();
+        set.paths().into_iter().map(move |field| Conflict {
+            manager: manager.clone(),
+            field,
+        })
+    });
+    ApplyError::Conflicts(each.collect())
+}
+
+/// One apply under way.
+struct Apply<'a, 't> {
+    write: &'a Write<'a>,
+    relations: Relations<'t>,
+    relation: Relation<'t>,
+    live: &'a Value,
+    applied: &'a Value,
+}
+
+impl Apply<'_, '_> {
+    fn run(&self, mut managers: Managers, force: bool) -> Result<Value, Refusal> {
+        let Apply {
+            write,
+            relations,
+            relation,
+            ..
+        } = self;
+        let me = write.manager(self.applied);
+        let merged = relations.merge(*relation, Some(self.live), Some(self.applied));
+        let mut merged = merged.unwrap_or_else(|| self.applied.clone());
+        let mut mine = relations.field_set(*relation, self.applied);
+        write.strip(*relation, &mut mine);
+        let entry = managers.entry(&me);
+        let before = std::mem::replace(&mut entry.fields, mine);
+        entry.manager.api_version.clone_from(&me.api_version);
+        self.prune(&mut merged, &managers, &before);
+        if let Some(root) = write.root {
+            prune_and_check(root, &mut merged, FieldValidation::Ignore)
+                .map_err(|error| Refusal::Error(ApplyError::Invalid(error.to_string())))?;
+        }
+        let mut difference = compare(*relations, *relation, self.live, &merged);
+        difference.changed.subtract_trees(&write.unwritten(*relation));
+        difference.removed.subtract_trees(&write.unwritten(*relation));
+        let changed = !difference.is_empty();
+        if !force {
+            self.find_conflicts(&managers, &me, &difference)?;
+        }
+        for other in managers.0.iter_mut().filter(|entry| !entry.manager.same(&me)) {
+            other.fields.subtract(&difference.changed);
+            other.fields.subtract(&difference.removed);
+        }
+        let entry = managers.entry(&me);
+        if changed || entry.time.is_none() || entry.fields != before {
+            entry.time = Some(time_text(write.now));
+        }
+        managers.drop_empty();
+        managers.cap();
+        set_managed_fields(&mut merged, managers.into_json());
+        Ok(merged)
+    }
+
+    fn find_conflicts(
+        &self,
+        managers: &Managers,
+        me: &Manager,
+        difference: &Difference,
+    ) -> Result<(), Refusal> {
+        let mut conflicts = Vec::new();
+        for other in managers.0.iter().filter(|entry| !entry.manager.same(me)) {
+            if !other.fields.is_disjoint(&difference.changed) {
+                conflicts.push((
+                    other.manager.clone(),
+                    other.fields.intersection(&difference.changed),
+                ));
+            }
+        }
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Conflicts(conflicts))
+        }
+    }
+
+    /// Takes out what this manager applied before and does not now, unless somebody else owns it.
+    fn prune(&self, merged: &mut Value, managers: &Managers, before: &Set) {
+        if before.is_empty() {
+            return;
+        }
+        let Apply {
+            relations, relation, ..
+        } = self;
+        let named = |set: &Set| relations.with_named_fields(*relation, set);
+        let all = named(&relations.field_set(*relation, merged));
+        let before = named(before);
+        let mut pruned = merged.clone();
+        relations.remove(*relation, &mut pruned, &before);
+        let mut kept = named(&relations.field_set(*relation, &pruned));
+        for entry in &managers.0 {
+            kept.union(&named(&entry.fields));
+        }
+        // What went with the pruned paths but is owned by others comes back, ...
+        let mut gone = all.clone();
+        gone.subtract(&kept);
+        let mut pruned = merged.clone();
+        relations.remove(*relation, &mut pruned, &gone);
+        // ... and so does what went with them and was not this manager's.
+        let mut gone = all;
+        gone.subtract(&named(&relations.field_set(*relation, &pruned)));
+        relations.remove(*relation, merged, &gone.intersection(&before));
+    }
+
+    /// Conflicts with kubectl's client-side self are none; `true` (force) when all are such.
+    fn only_annotated(&self, mut conflicts: Vec<(Manager, Set)>) -> Result<bool, ApplyError> {
+        if self.write.manager == last_applied::MANAGER {
+            let allowed = last_applied::allowed(self.relations, self.relation, self.live);
+            conflicts.iter_mut().for_each(|(_, set)| set.subtract(&allowed));
+            conflicts.retain(|(_, set)| !set.is_empty());
+        }
+        if conflicts.is_empty() {
+            Ok(true)
+        } else {
+            Err(conflicts_error(&conflicts))
+        }
+    }
+}
+
+fn managed_fields(object: &Value) -> &Value {
+    &object["metadata"]["managedFields"]
+}
+
+fn set_managed_fields(object: &mut Value, fields: Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    match fields {
+        Value::Null => metadata.remove("managedFields"),
+        Value::Array(list) if list.is_empty() => metadata.remove("managedFields"),
+        fields => metadata.insert("managedFields".to_owned(), fields),
+    };
+}
+
+fn untyped(applied: &Value, problems: &[String]) -> ApplyError {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (
+        text(&applied["metadata"]["namespace"]),
+        text(&applied["metadata"]["name"]),
+    );
+    let (api_version, kind) = (text(&applied["apiVersion"]), text(&applied["kind"]));
+    let detail = match problems {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    ApplyError::Untyped {
+        object: format!("{namespace}/{name}; {api_version}, Kind={kind}"),
+        detail,
+    }
+}
