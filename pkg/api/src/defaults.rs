@@ -42,7 +42,7 @@ pub fn on_update(kind: &Kind, new: &mut Value, old: &Value) {
 fn core(kind: &str, object: &mut Map<String, Value>) {
     match kind {
         "Pod" => pod::pod(object),
-        "PodTemplate" => pod::template(object.get_mut("template")),
+        "PodTemplate" => pod::template(child(object, "template")),
         "ReplicationController" => workloads::replication_controller(object),
         "Service" => service::service(object),
         "Namespace" => namespace(object),

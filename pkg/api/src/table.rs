@@ -10,6 +10,7 @@ mod duration;
 mod network;
 mod pod;
 mod row;
+mod storage;
 mod workloads;
 
 use crate::kinds::Kind;

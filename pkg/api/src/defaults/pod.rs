@@ -107,11 +107,9 @@ pub(super) fn pod(object: &mut Map<String, Value>) {
     }
 }
 
-/// A pod template (`{metadata, spec}`), if there is one.
-pub(super) fn template(template: Option<&mut Value>) {
-    let Some(Value::Object(template)) = template else {
-        return;
-    };
+/// A pod template (`{metadata, spec}`).
+pub(super) fn template(template: Option<&mut Map<String, Value>>) {
+    let Some(template) = template else { return };
     child(template, "metadata");
     if let Some(spec) = child(template, "spec") {
         pod_spec(spec);

@@ -82,7 +82,7 @@ pub(super) fn apply(group: &str, kind: &str, object: &mut Map<String, Value>) {
             let spec = job.and_then(|job| child(job, "spec"));
             if let Some(spec) = spec {
                 // A job that is still a template has no defaults of its own, only its pods have.
-                pod::template(spec.get_mut("template"));
+                pod::template(child(spec, "template"));
                 failure_policy(spec);
             }
         }
@@ -96,7 +96,7 @@ pub(super) fn replication_controller(object: &mut Map<String, Value>) {
         object,
         const { &[Rule::object("status"), Rule::nil_number("spec.replicas", 1)] },
     );
-    with_spec(object, |spec| {
+    if let Some(spec) = child(object, "spec") {
         let labels = template_labels(spec).cloned();
         let silent = spec
             .get("selector")
@@ -105,7 +105,11 @@ pub(super) fn replication_controller(object: &mut Map<String, Value>) {
         if let (true, Some(labels)) = (silent, labels) {
             spec.insert("selector".to_owned(), Value::Object(labels));
         }
-    });
+        // Other than the kinds of apps, it can be without a template.
+        if let Some(Value::Object(template)) = spec.get_mut("template") {
+            pod::template(Some(template));
+        }
+    }
     labels_of_template(object);
 }
 
@@ -113,7 +117,7 @@ pub(super) fn replication_controller(object: &mut Map<String, Value>) {
 fn with_spec(object: &mut Map<String, Value>, apply: impl FnOnce(&mut Map<String, Value>)) {
     if let Some(spec) = child(object, "spec") {
         apply(spec);
-        pod::template(spec.get_mut("template"));
+        pod::template(child(spec, "template"));
     }
 }
 

@@ -244,7 +244,7 @@ fn matching_labels(spec: &At<'_, '_>, selector: &LabelSelector, errors: &mut Err
     let metadata = template.child("metadata");
     let labels = metadata.child("labels");
     if !selector.matches(&labels.map()) {
-        let shown = labels.value.cloned().unwrap_or_else(|| serde_json::json!({}));
+        let shown = labels.value.cloned().unwrap_or(serde_json::Value::Null);
         errors.push(FieldError::invalid(
             labels.path,
             shown,

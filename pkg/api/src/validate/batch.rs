@@ -29,7 +29,7 @@ fn job(spec: &At<'_, '_>, errors: &mut Errors) {
     let metadata = template.child("metadata");
     let labels = metadata.child("labels");
     if LabelSelector::from_object(at.value).is_ok_and(|s| !s.matches(&labels.map())) {
-        let shown = labels.value.cloned().unwrap_or_else(|| serde_json::json!({}));
+        let shown = labels.value.cloned().unwrap_or(serde_json::Value::Null);
         errors.push(FieldError::invalid(
             labels.path,
             shown,

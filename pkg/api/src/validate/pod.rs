@@ -186,10 +186,11 @@ fn with_updatable_fields_of(new: &Value, old: &Value) -> Value {
             put(&mut spec, "nodeSelector", old.get("nodeSelector"));
         }
         let node = |spec: &Value| spec.get("affinity").and_then(|a| a.get("nodeAffinity")).cloned();
-        if node(old).is_none() && node(&spec).is_some() {
-            if let Some(affinity) = spec.get_mut("affinity") {
-                put(affinity, "nodeAffinity", None);
-            }
+        if node(old).is_none()
+            && node(&spec).is_some()
+            && let Some(affinity) = spec.get_mut("affinity")
+        {
+            put(affinity, "nodeAffinity", None);
         }
     }
     spec
