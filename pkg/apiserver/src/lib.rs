@@ -15,6 +15,7 @@ mod config;
 mod convert;
 mod discovery;
 mod encoding;
+mod expiry;
 mod health;
 mod http;
 mod metrics;

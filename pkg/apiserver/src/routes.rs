@@ -75,6 +75,7 @@ pub async fn verb(call: &Call<'_>, row: &Arc<Row>, body: Bytes) -> Result<Respon
         Verb::Get => list::get(call).await,
         Verb::List => list::list(call).await,
         Verb::Watch => watch::watch(call, row).await,
+        Verb::Update | Verb::Patch if call.info.name.is_empty() => Err(Status::method_not_allowed()),
         Verb::Update => update::update(call, body).await,
         Verb::Patch => patch::patch(call, body).await,
         Verb::Delete => delete::delete(call, body).await,

@@ -1,8 +1,9 @@
 //! The doors to the object model: what comes in is decoded, defaulted and validated, in the API's
 //! words for what can be wrong.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use jiff::Timestamp;
 use kobune_api::decode::{ContentType, DecodeError, Decoded, decode as read};
 use kobune_api::defaults;
 use kobune_api::fields::FieldError;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use kobune_api::decode::FieldValidation;
 
+use crate::object::as_map;
 use crate::registry::call::Call;
 use crate::registry::options::WriteOptions;
 
@@ -83,8 +85,30 @@ pub fn defaults(kind: &Kind, object: &mut Value) {
         kobune_api::decode::apply_defaults(root, object);
     }
     defaults::apply(kind, object);
+    if (&*kind.group, &*kind.plural) == ("", "secrets") {
+        fold_string_data(object);
+    }
     if let Some(root) = kind.schema {
         kobune_api::decode::complete(root, object);
+    }
+}
+
+/// A Secret's `stringData` is a way to write `data`, and never stored.
+fn fold_string_data(secret: &mut Value) {
+    let Some(Value::Object(plain)) = as_map(secret).remove("stringData") else {
+        return;
+    };
+    let data = as_map(as_map(secret).entry("data").or_insert(Value::Null));
+    for (key, value) in plain {
+        let text = value.as_str().unwrap_or("");
+        data.insert(key, STANDARD.encode(text).into());
+    }
+}
+
+/// Removes the status of a new object: it is the server's to begin.
+pub fn strip_status(call: &Call<'_>, object: &mut Value) {
+    if call.row.kind.subresource("status").is_some() && !call.row.facts.created_with_status {
+        as_map(object).remove("status");
     }
 }
 
@@ -164,16 +188,4 @@ pub fn apply(
         Reason::UnsupportedMediaType,
         "server-side apply is not served yet",
     ))
-}
-
-/// The columns of a kind, and the cells of each object.
-pub fn table(_kind: &Kind, objects: &[Value], _now: Timestamp) -> (Value, Vec<Value>) {
-    let columns = serde_json::json!([
-        {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-        {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0}]);
-    let cells = objects.iter().map(|object| {
-        let created = kobune_api::meta::text(object, "creationTimestamp");
-        serde_json::json!([kobune_api::meta::name(object), created])
-    });
-    (columns, cells.collect())
 }

@@ -16,12 +16,14 @@ use jiff::Timestamp;
 use kobune_api::status::{Reason, Status};
 use kobune_pki::Identity;
 use kobune_store::{Record, Store};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::authn::{Peer, Tokens, authenticate, is_public};
 use crate::authz::{Attributes, Chain};
 use crate::config::Config;
+use crate::expiry::Expiry;
 use crate::health::Health;
 use crate::http::body::{Body, BoxError, RequestBody};
 use crate::http::info::{RequestInfo, Verb};
@@ -34,6 +36,9 @@ use crate::registry::call::Call;
 use crate::registry::index::Selection;
 use crate::registry::output;
 use crate::registry::row::{Row, Rows};
+use crate::reviews::token::ServiceAccountTokens;
+use crate::strategy::services::held;
+use crate::strategy::services::supply::Supply;
 use crate::{discovery, health, routes};
 
 /// The API server. Cloning it is cheap: all clones are the same server.
@@ -50,6 +55,8 @@ pub struct Inner {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) discovery: discovery::Documents,
+    pub(crate) supply: Arc<Supply>,
+    pub(crate) expiry: Expiry,
     /// Cancelled when the server goes down: watches end, so that clients go elsewhere.
     pub(crate) draining: CancellationToken,
 }
@@ -66,13 +73,21 @@ impl ApiServer {
     /// A server over a store. Nothing is written and nothing is listened to yet.
     pub fn new(config: Config, store: Store) -> Self {
         let rows = Rows::builtin();
+        let supply = supply(&config, &store);
+        let tokens = ServiceAccountTokens {
+            authorities: config.authorities.clone(),
+            store: store.clone(),
+            issuer: config.issuer.clone(),
+        };
         Self(Arc::new(Inner {
             chain: Chain::new(store.clone()),
             discovery: discovery::Documents::new(),
             rows,
             config,
             store,
-            tokens: Vec::new(),
+            tokens: vec![Box::new(tokens)],
+            supply,
+            expiry: Expiry::default(),
             health: Health::default(),
             metrics: Metrics::default(),
             draining: CancellationToken::new(),
@@ -126,6 +141,8 @@ impl ApiServer {
     /// `kubernetes` Service; and repairs what is derived from the stored objects. Call it once,
     /// before anything else uses the server.
     pub async fn bootstrap(&self) -> Result<(), Error> {
+        let (inner, stop) = (self.0.clone(), self.0.draining.clone());
+        tokio::spawn(async move { inner.expiry.run(inner.store.clone(), stop).await });
         crate::bootstrap::run(self).await.map_err(Error::Bootstrap)
     }
 
@@ -160,6 +177,14 @@ impl ApiServer {
             .answered(verb, response.status().as_u16(), began.elapsed());
         response
     }
+}
+
+/// What the stored Services hold, counted anew at every start.
+fn supply(config: &Config, store: &Store) -> Arc<Supply> {
+    let snapshot = store.snapshot();
+    let services = snapshot.range("/registry/core/services/", None);
+    let read = services.filter_map(|record| serde_json::from_slice::<Value>(&record.value).ok());
+    Supply::new(config.service_cidr, config.node_port_range.clone(), read.map(|service| held(&service)))
 }
 
 fn metric_verb(parts: &Parts) -> &'static str {
@@ -212,7 +237,11 @@ impl Inner {
     }
 
     /// Called after every write of an object.
-    pub(crate) fn wrote(&self, _row: &Row, _record: &Arc<Record>) {}
+    pub(crate) fn wrote(&self, row: &Row, record: &Record) {
+        if &*row.prefix == "/registry/core/events/" {
+            self.expiry.note(record);
+        }
+    }
 
     async fn chain(
         &self,

@@ -32,6 +32,7 @@ pub async fn apply(
     let part = call.info.subresource;
     if part.is_empty() && call.server.store.get(&call.key()).is_none() {
         let mut object = rules::apply(call, None, intent.clone(), options)?;
+        rules::strip_status(call, &mut object);
         rules::defaults(&call.row.kind, &mut object);
         match create::insert(call, object, options).await {
             Ok(bytes) => return output::object(call, StatusCode::CREATED, &bytes),

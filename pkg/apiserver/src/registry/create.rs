@@ -29,6 +29,7 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Stat
     let options = WriteOptions::parse(call.query, "CreateOptions")?;
     let mut object = update::decode(call, &body, options.validation)?;
     place(call, &mut object)?;
+    rules::strip_status(call, &mut object);
     rules::defaults(&call.row.kind, &mut object);
     let bytes = insert(call, object, &options).await?;
     output::object(call, StatusCode::CREATED, &bytes)
@@ -63,34 +64,42 @@ pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
 /// Admits, completes, validates and stores a decoded and defaulted object; gives its stored bytes.
 pub(super) async fn insert(
     call: &Call<'_>,
-    mut object: Value,
+    object: Value,
     options: &WriteOptions<'_>,
 ) -> Result<Bytes, Status> {
     if !meta::resource_version(&object).is_empty() {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(Status::new(500, Reason::Unknown, message));
     }
+    let base = match meta::name(&object) {
+        "" => meta::text(&object, "generateName").to_owned(),
+        _ => String::new(),
+    };
+    if base.is_empty() {
+        return named(call, object, options).await;
+    }
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let name = names::generate(&base, call.server.random());
+        let mut candidate = object.clone();
+        meta::set(&mut candidate, "name", name.as_str());
+        match named(call, candidate, options).await {
+            Err(status) if status.reason != Reason::AlreadyExists => return Err(status),
+            Err(_) if attempts == NAME_ATTEMPTS => {
+                return Err(Status::generate_name_conflict(call.row.resource(), &name));
+            }
+            Err(_) => {}
+            made => return made,
+        }
+    }
+}
+
+async fn named(call: &Call<'_>, mut object: Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
     admission::create(call, &mut object)?;
     complete(call, &mut object)?;
     update::track(call, None, &mut object, options, "");
-    let generated = meta::name(&object).is_empty();
-    let base = meta::text(&object, "generateName").to_owned();
-    for attempt in 1.. {
-        if generated && !base.is_empty() {
-            meta::set(&mut object, "name", names::generate(&base, call.server.random()));
-        }
-        let stored = store(call, &mut object, options).await;
-        match stored {
-            Ok(bytes) => return Ok(bytes),
-            Err(status) if status.reason != Reason::AlreadyExists || !generated => return Err(status),
-            Err(_) if attempt < NAME_ATTEMPTS => {}
-            Err(_) => {
-                let name = meta::name(&object);
-                return Err(Status::generate_name_conflict(call.row.resource(), name));
-            }
-        }
-    }
-    unreachable!("the loop ends by returning")
+    store(call, &mut object, options).await
 }
 
 /// What only the server sets on a new object, and the kind's own preparations.
@@ -101,19 +110,7 @@ fn complete(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
     } else {
         meta::set(object, "generation", 1);
     }
-    let has_status = call.row.kind.subresource("status").is_some();
-    if has_status && !call.row.facts.created_with_status {
-        reset_status(call, object);
-    }
     call.row.strategy.prepare_create(call, object)
-}
-
-/// A status in a body is not the client's to set; what a kind's status begins with is.
-fn reset_status(call: &Call<'_>, object: &mut Value) {
-    let mut fresh = Value::Object(serde_json::Map::new());
-    crate::object::as_map(&mut fresh).insert("status".to_owned(), serde_json::json!({}));
-    crate::object::restore(object, &fresh, "status");
-    rules::defaults(&call.row.kind, object);
 }
 
 fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {

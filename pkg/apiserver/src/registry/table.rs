@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kobune_api::status::Status;
+use kobune_api::table as api;
 use serde_json::{Value, json};
 
 use super::output::partial;
@@ -29,17 +30,22 @@ pub fn table(
     columns: bool,
     now: Timestamp,
 ) -> Value {
-    let (definitions, cells) = crate::rules::table(&row.kind, &objects, now);
     let rows: Vec<Value> = objects
         .into_iter()
-        .zip(cells)
-        .map(|(object, cells)| match include {
-            Include::None => json!({"cells": cells, "object": null}),
-            Include::Metadata => json!({"cells": cells, "object": partial(object, "PartialObjectMetadata")}),
-            Include::Object => json!({"cells": cells, "object": object}),
+        .map(|object| {
+            let mut line = json!({"cells": api::cells(&row.kind, &object, now)});
+            if let Some(conditions) = api::conditions(&row.kind, &object) {
+                line["conditions"] = conditions;
+            }
+            line["object"] = match include {
+                Include::None => Value::Null,
+                Include::Metadata => partial(object, "PartialObjectMetadata"),
+                Include::Object => object,
+            };
+            line
         })
         .collect();
-    let definitions = if columns { definitions } else { Value::Null };
+    let definitions = if columns { api::definitions(&row.kind) } else { Value::Null };
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": head,
         "columnDefinitions": definitions, "rows": rows})
 }

@@ -1,7 +1,13 @@
 //! What a kind does differently. Everything that is not here is the same for all kinds.
 
+mod certificates;
 mod facts;
+mod jobs;
+mod memory;
+mod namespaces;
 pub mod pods;
+pub mod services;
+mod volumes;
 
 use kobune_api::kinds::Kind;
 use kobune_api::status::Status;
@@ -83,6 +89,13 @@ impl Strategy for Plain {}
 pub fn of(kind: &Kind) -> &'static dyn Strategy {
     match (&*kind.group, &*kind.plural) {
         ("", "pods") => &pods::Pods,
+        ("", "services") => &services::Services,
+        ("", "namespaces") => &namespaces::Namespaces,
+        ("", "persistentvolumes" | "persistentvolumeclaims") => &volumes::Volumes,
+        ("" | "events.k8s.io", "events") => &memory::Events,
+        ("coordination.k8s.io", "leases") => &memory::Leases,
+        ("batch", "jobs") => &jobs::Jobs,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Requests,
         _ => &Plain,
     }
 }
