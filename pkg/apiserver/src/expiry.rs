@@ -25,7 +25,9 @@ pub struct Expiry {
 
 impl Expiry {
     fn queue(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<str>, Revision)>> {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.queue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Remembers a record that was just written. A later write of the key has its own entry.
@@ -57,17 +59,17 @@ impl Expiry {
         }
     }
 
+    /// Takes the first entry that is over at `now`.
+    fn due(&self, now: Instant) -> Option<(Arc<str>, Revision)> {
+        let mut queue = self.queue();
+        let over = queue.front().is_some_and(|(end, _, _)| *end <= now);
+        let (_, key, revision) = if over { queue.pop_front()? } else { return None };
+        Some((key, revision))
+    }
+
     async fn sweep(&self, store: &Store) {
         let now = Instant::now();
-        loop {
-            let over = {
-                let mut queue = self.queue();
-                match queue.front() {
-                    Some((end, _, _)) if *end <= now => queue.pop_front(),
-                    _ => None,
-                }
-            };
-            let Some((_, key, revision)) = over else { return };
+        while let Some((key, revision)) = self.due(now) {
             let expect = Expect::Revision(revision);
             let delete = Op::Delete { key, expect, last: None };
             // A conflict says that it was changed and lives on, or is gone already.
@@ -78,35 +80,19 @@ impl Expiry {
 
 #[cfg(test)]
 mod tests {
-    use kobune_store::memory_backend::MemoryBackend;
-    use kobune_store::{Options, Value};
-
     use super::*;
 
-    async fn write(store: &Store, key: &str) -> Arc<Record> {
-        let value = Value { bytes: b"{}".to_vec(), revision_slot: None };
-        let put = Op::Put { key: key.into(), value, expect: Expect::Any };
-        let mut done = store.commit(vec![put], Durability::Memory).await.expect("a commit");
-        done.records.pop().flatten().expect("a record")
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_event_ends_an_hour_after_its_last_change() {
-        let store = Store::open(Box::new(MemoryBackend::new()), Options::default()).await.expect("a store");
-        let expiry = Arc::new(Expiry::default());
-        let stop = CancellationToken::new();
-        let (runs, kept, token) = (expiry.clone(), store.clone(), stop.clone());
-        let task = tokio::spawn(async move { runs.run(kept, token).await });
-        expiry.note(&write(&store, "/registry/core/events/a/old").await);
-        expiry.note(&write(&store, "/registry/core/events/a/new").await);
-        tokio::time::sleep(Duration::from_secs(1800)).await;
-        expiry.note(&write(&store, "/registry/core/events/a/new").await);
-        tokio::time::sleep(Duration::from_secs(1900)).await;
-        // The committer is a thread with a clock of its own: wait for its answer, not for time.
-        write(&store, "/registry/core/events/b/other").await;
-        assert!(store.get("/registry/core/events/a/old").is_none());
-        assert!(store.get("/registry/core/events/a/new").is_some());
-        stop.cancel();
-        task.await.expect("it ends");
+    #[tokio::test]
+    async fn an_entry_is_due_an_hour_after_its_write_and_once() {
+        let expiry = Expiry::default();
+        let record = |revision| Record::new("/registry/core/events/a/x".into(), "{}".into(), 1, revision);
+        expiry.note(&record(1));
+        expiry.note(&record(2));
+        let now = Instant::now();
+        assert_eq!(expiry.due(now), None);
+        let later = now + LIFE + TOGETHER;
+        assert_eq!(expiry.due(later).map(|(_, revision)| revision), Some(1));
+        assert_eq!(expiry.due(later).map(|(_, revision)| revision), Some(2));
+        assert_eq!(expiry.due(later), None);
     }
 }

@@ -184,7 +184,11 @@ fn supply(config: &Config, store: &Store) -> Arc<Supply> {
     let snapshot = store.snapshot();
     let services = snapshot.range("/registry/core/services/", None);
     let read = services.filter_map(|record| serde_json::from_slice::<Value>(&record.value).ok());
-    Supply::new(config.service_cidr, config.node_port_range.clone(), read.map(|service| held(&service)))
+    Supply::new(
+        config.service_cidr,
+        config.node_port_range.clone(),
+        read.map(|service| held(&service)),
+    )
 }
 
 fn metric_verb(parts: &Parts) -> &'static str {

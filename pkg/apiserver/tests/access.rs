@@ -10,7 +10,9 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 #[tokio::test]
 async fn strangers_see_health_and_version_only() {
-    let api = Api::new().await.by("system:anonymous", &["system:unauthenticated"]);
+    let api = Api::new()
+        .await
+        .by("system:anonymous", &["system:unauthenticated"]);
     for path in ["/livez", "/readyz", "/healthz", "/version", "/readyz/ping"] {
         assert_eq!(api.get(path).await.code, 200, "{path}");
     }
@@ -29,7 +31,10 @@ async fn what_is_not_allowed_is_forbidden_in_upstreams_words() {
         "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
     );
     let status = api.get("/metrics").await.fails(403, "Forbidden");
-    assert_eq!(status["message"], "forbidden: User \"jane\" cannot get path \"/metrics\"");
+    assert_eq!(
+        status["message"],
+        "forbidden: User \"jane\" cannot get path \"/metrics\""
+    );
     assert_eq!(api.get("/apis").await.code, 200);
 }
 
@@ -39,21 +44,33 @@ async fn a_node_writes_itself_and_its_pods_only() {
     let node = admin.by("system:node:n1", &["system:nodes", "system:authenticated"]);
     let object = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
     node.post("/api/v1/nodes", &object("n1")).await.ok();
-    node.post("/api/v1/nodes", &object("n2")).await.fails(403, "Forbidden");
+    node.post("/api/v1/nodes", &object("n2"))
+        .await
+        .fails(403, "Forbidden");
     for (name, bound) in [("mine", "n1"), ("other", "n2")] {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"nodeName": bound,
             "containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": format!("of-{name}")}}]}]}});
         admin.post(PODS, &pod).await.ok();
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("of-{name}")}});
-        admin.post("/api/v1/namespaces/default/secrets", &secret).await.ok();
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("of-{name}")}});
+        admin
+            .post("/api/v1/namespaces/default/secrets", &secret)
+            .await
+            .ok();
     }
     let running = json!({"status": {"phase": "Running"}});
     node.merge(&format!("{PODS}/mine/status"), &running).await.ok();
-    node.merge(&format!("{PODS}/other/status"), &running).await.fails(403, "Forbidden");
+    node.merge(&format!("{PODS}/other/status"), &running)
+        .await
+        .fails(403, "Forbidden");
     node.get("/api/v1/namespaces/default/secrets/of-mine").await.ok();
-    node.get("/api/v1/namespaces/default/secrets/of-other").await.fails(403, "Forbidden");
+    node.get("/api/v1/namespaces/default/secrets/of-other")
+        .await
+        .fails(403, "Forbidden");
     node.get("/api/v1/secrets").await.fails(403, "Forbidden");
-    node.get("/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dof-mine").await.ok();
+    node.get("/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dof-mine")
+        .await
+        .ok();
 }
 
 #[tokio::test]
@@ -66,7 +83,10 @@ async fn reviews_answer_from_the_same_rules() {
     let jane = admin.by("jane", &["system:authenticated"]);
     assert_eq!(jane.post(path, &review).await.ok()["status"]["allowed"], false);
     let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-    let me = jane.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &who).await.ok();
+    let me = jane
+        .post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &who)
+        .await
+        .ok();
     assert_eq!(me["status"]["userInfo"]["username"], "jane");
 }
 
@@ -74,16 +94,26 @@ async fn reviews_answer_from_the_same_rules() {
 async fn a_service_accounts_token_says_who_bears_it() {
     let api = Api::new().await;
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
-    api.post("/api/v1/namespaces/default/serviceaccounts", &account).await.ok();
+    api.post("/api/v1/namespaces/default/serviceaccounts", &account)
+        .await
+        .ok();
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}});
     let path = "/api/v1/namespaces/default/serviceaccounts/robot/token";
     let made = api.post(path, &request).await.ok();
     let review = |token: &Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
     let known = api.post(reviews, &review(&made["status"]["token"])).await.ok();
-    assert_eq!(known["status"]["user"]["username"], "system:serviceaccount:default:robot");
-    assert_eq!(api.post(reviews, &review(&json!("a.b.c"))).await.ok()["status"]["authenticated"], false);
-    api.delete("/api/v1/namespaces/default/serviceaccounts/robot").await.ok();
+    assert_eq!(
+        known["status"]["user"]["username"],
+        "system:serviceaccount:default:robot"
+    );
+    assert_eq!(
+        api.post(reviews, &review(&json!("a.b.c"))).await.ok()["status"]["authenticated"],
+        false
+    );
+    api.delete("/api/v1/namespaces/default/serviceaccounts/robot")
+        .await
+        .ok();
     let gone = api.post(reviews, &review(&made["status"]["token"])).await.ok();
     assert_eq!(gone["status"]["authenticated"], false);
 }
@@ -108,14 +138,29 @@ async fn discovery_is_plain_or_aggregated_and_knows_its_etag() {
     let api = Api::new().await;
     assert_eq!(api.get("/api").await.ok()["versions"], json!(["v1"]));
     let list = api.get("/apis/apps/v1").await.ok();
-    let names: Vec<&Value> = list["resources"].as_array().expect("resources").iter().map(|row| &row["name"]).collect();
+    let names: Vec<&Value> = list["resources"]
+        .as_array()
+        .expect("resources")
+        .iter()
+        .map(|row| &row["name"])
+        .collect();
     assert!(names.contains(&&json!("deployments/scale")));
-    assert_eq!(api.get("/apis/apps").await.ok()["preferredVersion"]["version"], "v1");
+    assert_eq!(
+        api.get("/apis/apps").await.ok()["preferredVersion"]["version"],
+        "v1"
+    );
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let answer = api.with(Method::GET, "/apis", &[("accept", accept)], "").await;
     assert_eq!(answer.ok()["kind"], "APIGroupDiscoveryList");
     let etag = answer.headers["etag"].to_str().expect("text").to_owned();
-    let again = api.with(Method::GET, "/apis", &[("accept", accept), ("if-none-match", &etag)], "").await;
+    let again = api
+        .with(
+            Method::GET,
+            "/apis",
+            &[("accept", accept), ("if-none-match", &etag)],
+            "",
+        )
+        .await;
     assert_eq!(again.code, 304);
     assert_eq!(api.get("/version").await.ok()["minor"], "36");
 }

@@ -72,7 +72,9 @@ async fn a_pod_that_runs_gets_its_grace_and_one_that_does_not_goes_at_once() {
     let marked = api.delete(&format!("{NS}/pods/x")).await.ok();
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
     // The kubelet's last word.
-    api.delete_with(&format!("{NS}/pods/x"), &json!({"gracePeriodSeconds": 0})).await.ok();
+    api.delete_with(&format!("{NS}/pods/x"), &json!({"gracePeriodSeconds": 0}))
+        .await
+        .ok();
     api.get(&format!("{NS}/pods/x")).await.fails(404, "NotFound");
 }
 
@@ -102,19 +104,28 @@ async fn an_eviction_spends_a_disruption() {
     object["metadata"]["labels"] = json!({"app": "a"});
     api.post(&format!("{NS}/pods"), &object).await.ok();
     bind(&api, "x", "n1").await;
-    api.merge(&format!("{NS}/pods/x/status"), &json!({"status": {"phase": "Running"}})).await.ok();
+    api.merge(
+        &format!("{NS}/pods/x/status"),
+        &json!({"status": {"phase": "Running"}}),
+    )
+    .await
+    .ok();
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}});
     api.post(budgets, &budget).await.ok();
-    let status = |allowed: i64| json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed,
-        "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+    let status = |allowed: i64| {
+        json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed,
+        "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}})
+    };
     api.merge(&format!("{budgets}/b/status"), &status(0)).await.ok();
     let evict = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "x"}});
     // A pod that is not ready may always go while enough others are healthy; this one is ready.
     let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
     api.merge(&format!("{NS}/pods/x/status"), &ready).await.ok();
-    api.post(&format!("{NS}/pods/x/eviction"), &evict).await.fails(429, "TooManyRequests");
+    api.post(&format!("{NS}/pods/x/eviction"), &evict)
+        .await
+        .fails(429, "TooManyRequests");
     api.merge(&format!("{budgets}/b/status"), &status(1)).await.ok();
     assert_eq!(api.post(&format!("{NS}/pods/x/eviction"), &evict).await.code, 201);
     let after = api.get(&format!("{budgets}/b")).await.ok();
@@ -127,44 +138,109 @@ async fn services_get_addresses_and_ports_of_their_own() {
     let api = Api::new().await;
     let path = format!("{NS}/services");
     let ports = json!([{"port": 80}]);
-    let one = api.post(&path, &service("a", json!({"ports": ports, "selector": {"a": "b"}}))).await.ok();
+    let one = api
+        .post(
+            &path,
+            &service("a", json!({"ports": ports, "selector": {"a": "b"}})),
+        )
+        .await
+        .ok();
     let address = one["spec"]["clusterIP"].as_str().expect("an address").to_owned();
     assert!(address.starts_with("10.43."));
     assert_eq!(one["spec"]["clusterIPs"], json!([address]));
     assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
     assert_eq!(one["spec"]["ipFamilyPolicy"], "SingleStack");
     assert_eq!(one["spec"]["ports"][0]["targetPort"], 80);
-    let taken = api.post(&path, &service("b", json!({"ports": ports, "clusterIP": address}))).await;
+    let taken = api
+        .post(
+            &path,
+            &service("b", json!({"ports": ports, "clusterIP": address})),
+        )
+        .await;
     taken.fails(422, "Invalid");
-    let outside = api.post(&path, &service("b", json!({"ports": ports, "clusterIP": "10.1.2.3"}))).await;
+    let outside = api
+        .post(
+            &path,
+            &service("b", json!({"ports": ports, "clusterIP": "10.1.2.3"})),
+        )
+        .await;
     outside.fails(422, "Invalid");
     api.delete(&format!("{path}/a")).await.ok();
-    api.post(&path, &service("b", json!({"ports": ports, "clusterIP": address}))).await.ok();
-    let node = service("n", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}));
+    api.post(
+        &path,
+        &service("b", json!({"ports": ports, "clusterIP": address})),
+    )
+    .await
+    .ok();
+    let node = service(
+        "n",
+        json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}),
+    );
     api.post(&path, &node).await.ok();
-    let again = service("m", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}));
+    let again = service(
+        "m",
+        json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}),
+    );
     api.post(&path, &again).await.fails(422, "Invalid");
-    let free = service("m", json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "name": "x"}]}));
+    let free = service(
+        "m",
+        json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "name": "x"}]}),
+    );
     let made = api.post(&path, &free).await;
     if made.code.is_success() {
-        assert!(made.ok()["spec"]["ports"][1]["nodePort"].as_i64().is_some_and(|port| port >= 30000));
+        assert!(
+            made.ok()["spec"]["ports"][1]["nodePort"]
+                .as_i64()
+                .is_some_and(|port| port >= 30000)
+        );
     }
-    let headless = api.post(&path, &service("h", json!({"clusterIP": "None", "ports": ports, "selector": {"a": "b"}}))).await.ok();
+    let headless = api
+        .post(
+            &path,
+            &service(
+                "h",
+                json!({"clusterIP": "None", "ports": ports, "selector": {"a": "b"}}),
+            ),
+        )
+        .await
+        .ok();
     assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
-    let external = service("e", json!({"type": "ExternalName", "externalName": "example.com"}));
-    assert!(api.post(&path, &external).await.ok()["spec"].get("clusterIP").is_none());
+    let external = service(
+        "e",
+        json!({"type": "ExternalName", "externalName": "example.com"}),
+    );
+    assert!(
+        api.post(&path, &external).await.ok()["spec"]
+            .get("clusterIP")
+            .is_none()
+    );
 }
 
 #[tokio::test]
 async fn a_service_keeps_its_address_through_updates() {
     let api = Api::new().await;
     let path = format!("{NS}/services");
-    let made = api.post(&path, &service("a", json!({"type": "NodePort", "ports": [{"port": 80}]}))).await.ok();
-    let update = service("a", json!({"type": "NodePort", "ports": [{"port": 80}], "selector": {"x": "y"}}));
+    let made = api
+        .post(
+            &path,
+            &service("a", json!({"type": "NodePort", "ports": [{"port": 80}]})),
+        )
+        .await
+        .ok();
+    let update = service(
+        "a",
+        json!({"type": "NodePort", "ports": [{"port": 80}], "selector": {"x": "y"}}),
+    );
     let now = api.put(&format!("{path}/a"), &update).await.ok();
     assert_eq!(now["spec"]["clusterIP"], made["spec"]["clusterIP"]);
-    assert_eq!(now["spec"]["ports"][0]["nodePort"], made["spec"]["ports"][0]["nodePort"]);
-    let inner = api.merge(&format!("{path}/a"), &json!({"spec": {"type": "ClusterIP"}})).await.ok();
+    assert_eq!(
+        now["spec"]["ports"][0]["nodePort"],
+        made["spec"]["ports"][0]["nodePort"]
+    );
+    let inner = api
+        .merge(&format!("{path}/a"), &json!({"spec": {"type": "ClusterIP"}}))
+        .await
+        .ok();
     assert!(inner["spec"]["ports"][0].get("nodePort").is_none());
 }
 
@@ -176,20 +252,37 @@ async fn a_deployment_counts_the_changes_of_its_spec_and_is_scaled() {
         "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
             "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
     let made = api.post(path, &object).await.ok();
-    assert_eq!((&made["metadata"]["generation"], &made["spec"]["replicas"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&made["metadata"]["generation"], &made["spec"]["replicas"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(made["spec"]["strategy"]["type"], "RollingUpdate");
-    let labelled = api.merge(&format!("{path}/d"), &json!({"metadata": {"labels": {"x": "y"}}})).await.ok();
+    let labelled = api
+        .merge(&format!("{path}/d"), &json!({"metadata": {"labels": {"x": "y"}}}))
+        .await
+        .ok();
     assert_eq!(labelled["metadata"]["generation"], 1);
     let scale = api.get(&format!("{path}/d/scale")).await.ok();
-    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(1)));
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"]),
+        (&json!("Scale"), &json!(1))
+    );
     assert_eq!(scale["status"]["selector"], "a=b");
-    let scaled = api.merge(&format!("{path}/d/scale"), &json!({"spec": {"replicas": 3}})).await.ok();
+    let scaled = api
+        .merge(&format!("{path}/d/scale"), &json!({"spec": {"replicas": 3}}))
+        .await
+        .ok();
     assert_eq!(scaled["spec"]["replicas"], 3);
     let now = api.get(&format!("{path}/d")).await.ok();
-    assert_eq!((&now["metadata"]["generation"], &now["spec"]["replicas"]), (&json!(2), &json!(3)));
+    assert_eq!(
+        (&now["metadata"]["generation"], &now["spec"]["replicas"]),
+        (&json!(2), &json!(3))
+    );
     let stale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
         "metadata": {"name": "d", "namespace": "default", "resourceVersion": "1"}, "spec": {"replicas": 1}});
-    api.put(&format!("{path}/d/scale"), &stale).await.fails(409, "Conflict");
+    api.put(&format!("{path}/d/scale"), &stale)
+        .await
+        .fails(409, "Conflict");
 }
 
 #[tokio::test]
@@ -201,13 +294,18 @@ async fn a_namespace_waits_for_its_finalizer() {
     assert_eq!(made["metadata"]["labels"]["kubernetes.io/metadata.name"], "n");
     let going = api.delete("/api/v1/namespaces/n").await.ok();
     assert_eq!(going["status"]["phase"], "Terminating");
-    let refused = api.post("/api/v1/namespaces/n/pods", &pod("x")).await.fails(403, "Forbidden");
+    let refused = api
+        .post("/api/v1/namespaces/n/pods", &pod("x"))
+        .await
+        .fails(403, "Forbidden");
     assert_eq!(refused["details"]["causes"][0]["reason"], "NamespaceTerminating");
     let mut done = going.clone();
     done["spec"] = json!({});
     api.put("/api/v1/namespaces/n/finalize", &done).await.ok();
     api.get("/api/v1/namespaces/n").await.fails(404, "NotFound");
-    api.delete("/api/v1/namespaces/kube-system").await.fails(403, "Forbidden");
+    api.delete("/api/v1/namespaces/kube-system")
+        .await
+        .fails(403, "Forbidden");
 }
 
 #[tokio::test]
@@ -243,11 +341,22 @@ async fn an_event_is_one_object_in_two_groups() {
         "involvedObject": {"kind": "Pod", "name": "x", "namespace": "default"}, "reason": "R", "message": "m",
         "type": "Normal", "count": 1});
     api.post(&format!("{NS}/events"), &event).await.ok();
-    let other = api.get("/apis/events.k8s.io/v1/namespaces/default/events/e").await.ok();
-    assert_eq!((&other["note"], &other["regarding"]["name"]), (&json!("m"), &json!("x")));
+    let other = api
+        .get("/apis/events.k8s.io/v1/namespaces/default/events/e")
+        .await
+        .ok();
+    assert_eq!(
+        (&other["note"], &other["regarding"]["name"]),
+        (&json!("m"), &json!("x"))
+    );
     let list = api.get("/apis/events.k8s.io/v1/events").await.ok();
     assert_eq!(list["items"][0]["deprecatedCount"], 1);
-    let selected = api.get(&format!("{NS}/events?fieldSelector=involvedObject.name%3Dx,type%3DNormal")).await.ok();
+    let selected = api
+        .get(&format!(
+            "{NS}/events?fieldSelector=involvedObject.name%3Dx,type%3DNormal"
+        ))
+        .await
+        .ok();
     assert_eq!(selected["items"].as_array().map(Vec::len), Some(1));
 }
 
@@ -260,6 +369,11 @@ async fn the_first_objects_are_there() {
     assert_eq!(service["spec"]["clusterIP"], "10.43.0.1");
     let endpoints = api.get(&format!("{NS}/endpoints/kubernetes")).await.ok();
     assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "192.0.2.1");
-    api.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical").await.ok();
-    api.server.bootstrap().await.expect("a second start changes nothing");
+    api.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")
+        .await
+        .ok();
+    api.server
+        .bootstrap()
+        .await
+        .expect("a second start changes nothing");
 }

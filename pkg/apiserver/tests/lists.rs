@@ -16,7 +16,9 @@ async fn make(api: &Api, name: &str, label: &str) -> Value {
 
 fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().expect("items").iter();
-    items.map(|item| item["metadata"]["name"].as_str().expect("a name")).collect()
+    items
+        .map(|item| item["metadata"]["name"].as_str().expect("a name"))
+        .collect()
 }
 
 #[tokio::test]
@@ -26,11 +28,32 @@ async fn a_list_is_ordered_selected_and_typed() {
         make(&api, name, label).await;
     }
     let list = api.get(MAPS).await.ok();
-    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"]),
+        (&json!("ConfigMapList"), &json!("v1"))
+    );
     assert_eq!(names(&list), ["a", "b", "c"]);
-    assert_eq!(names(&api.get(&format!("{MAPS}?labelSelector=l!%3Dx")).await.ok()), ["b"]);
-    assert_eq!(names(&api.get(&format!("{MAPS}?fieldSelector=metadata.name%3Dc")).await.ok()), ["c"]);
-    assert_eq!(names(&api.get("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault").await.ok()).len(), 3);
+    assert_eq!(
+        names(&api.get(&format!("{MAPS}?labelSelector=l!%3Dx")).await.ok()),
+        ["b"]
+    );
+    assert_eq!(
+        names(
+            &api.get(&format!("{MAPS}?fieldSelector=metadata.name%3Dc"))
+                .await
+                .ok()
+        ),
+        ["c"]
+    );
+    assert_eq!(
+        names(
+            &api.get("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault")
+                .await
+                .ok()
+        )
+        .len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -47,20 +70,33 @@ async fn the_pages_of_a_list_show_one_moment() {
     let token = first["metadata"]["continue"].as_str().expect("a token");
     let second = api.get(&format!("{MAPS}?limit=2&continue={token}")).await.ok();
     assert_eq!(names(&second), ["c", "d"]);
-    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    assert_eq!(
+        second["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
     assert!(second["metadata"].get("continue").is_none());
     let version = first["metadata"]["resourceVersion"].as_str().expect("a version");
     let exact = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=Exact");
     assert_eq!(names(&api.get(&exact).await.ok()), ["a", "b", "c", "d"]);
-    api.get(&format!("{MAPS}?continue=nonsense")).await.fails(400, "BadRequest");
-    api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.fails(422, "Invalid");
+    api.get(&format!("{MAPS}?continue=nonsense"))
+        .await
+        .fails(400, "BadRequest");
+    api.get(&format!("{MAPS}?resourceVersionMatch=Exact"))
+        .await
+        .fails(422, "Invalid");
 }
 
 #[tokio::test]
 async fn a_version_in_the_future_times_out() {
     let api = Api::new().await;
-    let status = api.get(&format!("{MAPS}?resourceVersion=999999999")).await.fails(504, "Timeout");
-    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    let status = api
+        .get(&format!("{MAPS}?resourceVersion=999999999"))
+        .await
+        .fails(504, "Timeout");
+    assert_eq!(
+        status["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
 }
 
 #[tokio::test]
@@ -68,9 +104,13 @@ async fn a_watch_tells_every_change_after_its_version() {
     let api = Api::new().await;
     let first = make(&api, "a", "x").await;
     let version = first["metadata"]["resourceVersion"].as_str().expect("a version");
-    let mut events = api.watch(&format!("{MAPS}?watch=1&resourceVersion={version}")).await;
+    let mut events = api
+        .watch(&format!("{MAPS}?watch=1&resourceVersion={version}"))
+        .await;
     make(&api, "b", "x").await;
-    api.merge(&format!("{MAPS}/a"), &json!({"data": {"k": "v"}})).await.ok();
+    api.merge(&format!("{MAPS}/a"), &json!({"data": {"k": "v"}}))
+        .await
+        .ok();
     api.delete(&format!("{MAPS}/a")).await.ok();
     assert_eq!(events.step().await, ("ADDED".into(), "b".into()));
     assert_eq!(events.step().await, ("MODIFIED".into(), "a".into()));
@@ -90,7 +130,10 @@ async fn a_watch_without_a_version_begins_with_what_is_there() {
     assert_eq!(events.step().await, ("ADDED".into(), "a".into()));
     let mark = events.next().await.expect("an event");
     assert_eq!(mark["type"], "BOOKMARK");
-    assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(
+        mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
     make(&api, "b", "x").await;
     assert_eq!(events.step().await, ("ADDED".into(), "b".into()));
 }
@@ -100,7 +143,11 @@ async fn an_object_that_enters_or_leaves_a_selection_is_added_or_deleted() {
     let api = Api::new().await;
     let first = make(&api, "a", "x").await;
     let version = first["metadata"]["resourceVersion"].as_str().expect("a version");
-    let mut events = api.watch(&format!("{MAPS}?watch=1&resourceVersion={version}&labelSelector=l%3Dy")).await;
+    let mut events = api
+        .watch(&format!(
+            "{MAPS}?watch=1&resourceVersion={version}&labelSelector=l%3Dy"
+        ))
+        .await;
     let label = |value: &str| json!({"metadata": {"labels": {"l": value}}});
     api.merge(&format!("{MAPS}/a"), &label("y")).await.ok();
     let left = api.merge(&format!("{MAPS}/a"), &label("z")).await.ok();
@@ -108,13 +155,18 @@ async fn an_object_that_enters_or_leaves_a_selection_is_added_or_deleted() {
     let gone = events.next().await.expect("an event");
     assert_eq!(gone["type"], "DELETED");
     assert_eq!(gone["object"]["metadata"]["labels"]["l"], "y");
-    assert_eq!(gone["object"]["metadata"]["resourceVersion"], left["metadata"]["resourceVersion"]);
+    assert_eq!(
+        gone["object"]["metadata"]["resourceVersion"],
+        left["metadata"]["resourceVersion"]
+    );
 }
 
 #[tokio::test]
 async fn a_watch_ends_when_its_time_is_over() {
     let api = Api::new().await;
-    let mut events = api.watch(&format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=1")).await;
+    let mut events = api
+        .watch(&format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=1"))
+        .await;
     assert!(events.next().await.is_none());
 }
 
@@ -122,19 +174,28 @@ async fn a_watch_ends_when_its_time_is_over() {
 async fn tables_and_metadata_come_on_request() {
     let api = Api::new().await;
     make(&api, "a", "x").await;
-    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let accept = [(
+        "accept",
+        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+    )];
     let table = api.with(Method::GET, MAPS, &accept, "").await.ok();
     assert_eq!(table["kind"], "Table");
     assert_eq!(table["columnDefinitions"][0]["name"], "Name");
     assert_eq!(table["rows"][0]["cells"][0], "a");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
-    let accept = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
+    let accept = [(
+        "accept",
+        "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+    )];
     let list = api.with(Method::GET, MAPS, &accept, "").await.ok();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert!(list["items"][0].get("data").is_none());
     let accept = [("accept", "application/vnd.kubernetes.protobuf")];
     let answer = api.with(Method::GET, MAPS, &accept, "").await;
-    assert_eq!(answer.headers["content-type"], "application/vnd.kubernetes.protobuf");
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/vnd.kubernetes.protobuf"
+    );
     assert!(answer.bytes.starts_with(b"k8s\0"));
     let accept = [("accept", "application/yaml")];
     let answer = api.with(Method::GET, &format!("{MAPS}/a"), &accept, "").await;
@@ -147,7 +208,14 @@ async fn a_large_answer_is_compressed_for_who_accepts_it() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"},
         "data": {"text": "abc ".repeat(50_000)}});
     api.post(MAPS, &object).await.ok();
-    let answer = api.with(Method::GET, &format!("{MAPS}/big"), &[("accept-encoding", "gzip")], "").await;
+    let answer = api
+        .with(
+            Method::GET,
+            &format!("{MAPS}/big"),
+            &[("accept-encoding", "gzip")],
+            "",
+        )
+        .await;
     assert_eq!(answer.headers["content-encoding"], "gzip");
     assert!(answer.bytes.len() < 20_000);
 }

@@ -49,12 +49,22 @@ async fn an_update_at_an_old_version_conflicts() {
     let mut second = first.clone();
     second["data"]["a"] = "2".into();
     let second = api.put(&path, &second).await.ok();
-    assert_ne!(first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
+    assert_ne!(
+        first["metadata"]["resourceVersion"],
+        second["metadata"]["resourceVersion"]
+    );
     let mut stale = first.clone();
     stale["data"]["a"] = "3".into();
     let status = api.put(&path, &stale).await.fails(409, "Conflict");
-    assert!(status["message"].as_str().is_some_and(|text| text.contains("the object has been modified")));
-    stale["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("the object has been modified"))
+    );
+    stale["metadata"]
+        .as_object_mut()
+        .expect("metadata")
+        .remove("resourceVersion");
     assert_eq!(api.put(&path, &stale).await.ok()["data"]["a"], "3");
 }
 
@@ -72,18 +82,31 @@ async fn patches_of_three_types_change_an_object() {
     let api = Api::new().await;
     api.post(MAPS, &map("x")).await.ok();
     let path = format!("{MAPS}/x");
-    let merged = api.merge(&path, &json!({"data": {"b": "2", "a": null}})).await.ok();
+    let merged = api
+        .merge(&path, &json!({"data": {"b": "2", "a": null}}))
+        .await
+        .ok();
     assert_eq!(merged["data"], json!({"b": "2"}));
     let media = [("content-type", "application/json-patch+json")];
     let body = json!([{"op": "add", "path": "/data/c", "value": "3"}]).to_string();
-    assert_eq!(api.with(Method::PATCH, &path, &media, body).await.ok()["data"]["c"], "3");
+    assert_eq!(
+        api.with(Method::PATCH, &path, &media, body).await.ok()["data"]["c"],
+        "3"
+    );
     let media = [("content-type", "application/strategic-merge-patch+json")];
     let body = json!({"metadata": {"labels": {"l": "v"}}}).to_string();
-    assert_eq!(api.with(Method::PATCH, &path, &media, body).await.ok()["metadata"]["labels"]["l"], "v");
+    assert_eq!(
+        api.with(Method::PATCH, &path, &media, body).await.ok()["metadata"]["labels"]["l"],
+        "v"
+    );
     let media = [("content-type", "text/plain")];
-    api.with(Method::PATCH, &path, &media, "{}").await.fails(415, "UnsupportedMediaType");
+    api.with(Method::PATCH, &path, &media, "{}")
+        .await
+        .fails(415, "UnsupportedMediaType");
     let media = [("content-type", "application/merge-patch+json")];
-    api.with(Method::PATCH, &path, &media, "{").await.fails(400, "BadRequest");
+    api.with(Method::PATCH, &path, &media, "{")
+        .await
+        .fails(400, "BadRequest");
 }
 
 #[tokio::test]
@@ -92,10 +115,14 @@ async fn a_dry_run_changes_nothing() {
     api.post(&format!("{MAPS}?dryRun=All"), &map("x")).await.ok();
     api.get(&format!("{MAPS}/x")).await.fails(404, "NotFound");
     let first = api.post(MAPS, &map("x")).await.ok();
-    api.merge(&format!("{MAPS}/x?dryRun=All"), &json!({"data": {"a": "9"}})).await.ok();
+    api.merge(&format!("{MAPS}/x?dryRun=All"), &json!({"data": {"a": "9"}}))
+        .await
+        .ok();
     api.delete(&format!("{MAPS}/x?dryRun=All")).await.ok();
     assert_eq!(api.get(&format!("{MAPS}/x")).await.ok(), first);
-    api.post(&format!("{MAPS}?dryRun=Some"), &map("y")).await.fails(422, "Invalid");
+    api.post(&format!("{MAPS}?dryRun=Some"), &map("y"))
+        .await
+        .fails(422, "Invalid");
 }
 
 #[tokio::test]
@@ -107,8 +134,15 @@ async fn unknown_fields_are_dropped_warned_of_or_refused() {
     assert!(made.ok().get("datum").is_none());
     let warning = made.headers["warning"].to_str().expect("text").to_owned();
     assert_eq!(warning, "299 - \"unknown field \\\"datum\\\"\"");
-    let status = api.post(&format!("{MAPS}?fieldValidation=Strict"), &odd).await.fails(400, "BadRequest");
-    assert!(status["message"].as_str().is_some_and(|text| text.contains("unknown field \"datum\"")));
+    let status = api
+        .post(&format!("{MAPS}?fieldValidation=Strict"), &odd)
+        .await
+        .fails(400, "BadRequest");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("unknown field \"datum\""))
+    );
     odd["metadata"]["name"] = "y".into();
     let made = api.post(&format!("{MAPS}?fieldValidation=Ignore"), &odd).await;
     assert!(made.headers.get("warning").is_none());
@@ -124,8 +158,14 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let marked = api.delete(&path).await.ok();
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
     let status = api.post(MAPS, &map("x")).await.fails(409, "AlreadyExists");
-    assert!(status["message"].as_str().is_some_and(|text| text.starts_with("object is being deleted: ")));
-    api.merge(&path, &json!({"metadata": {"finalizers": null}})).await.ok();
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("object is being deleted: "))
+    );
+    api.merge(&path, &json!({"metadata": {"finalizers": null}}))
+        .await
+        .ok();
     api.get(&path).await.fails(404, "NotFound");
 }
 
@@ -134,7 +174,9 @@ async fn a_delete_answers_with_what_it_deleted() {
     let api = Api::new().await;
     let made = api.post(MAPS, &map("x")).await.ok();
     let wrong = json!({"preconditions": {"uid": "nobody"}});
-    api.delete_with(&format!("{MAPS}/x"), &wrong).await.fails(409, "Conflict");
+    api.delete_with(&format!("{MAPS}/x"), &wrong)
+        .await
+        .fails(409, "Conflict");
     let status = api.delete(&format!("{MAPS}/x")).await.ok();
     assert_eq!(status["status"], "Success");
     assert_eq!(status["details"]["uid"], made["metadata"]["uid"]);
@@ -151,7 +193,12 @@ async fn a_collection_is_deleted_by_selector() {
     }
     api.delete(&format!("{MAPS}?labelSelector=l%3Dx")).await.ok();
     let left = api.get(MAPS).await.ok();
-    let names: Vec<&Value> = left["items"].as_array().expect("items").iter().map(|item| &item["metadata"]["name"]).collect();
+    let names: Vec<&Value> = left["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| &item["metadata"]["name"])
+        .collect();
     assert_eq!(names, ["b"]);
 }
 
@@ -159,21 +206,39 @@ async fn a_collection_is_deleted_by_selector() {
 async fn bad_input_gets_the_right_status() {
     let api = Api::new().await;
     let json = [("content-type", "application/json")];
-    api.with(Method::POST, MAPS, &json, "garbage").await.fails(400, "BadRequest");
-    api.with(Method::POST, MAPS, &json, vec![b' '; 4 << 20]).await.fails(413, "RequestEntityTooLarge");
-    api.with(Method::POST, MAPS, &[("content-type", "text/html")], "{}").await.fails(415, "UnsupportedMediaType");
-    api.with(Method::GET, MAPS, &[("accept", "text/html")], "").await.fails(406, "NotAcceptable");
-    api.get(&format!("{MAPS}?labelSelector=a%3D%3D%3Db")).await.fails(400, "BadRequest");
-    api.get(&format!("{MAPS}?fieldSelector=spec.what%3Db")).await.fails(400, "BadRequest");
-    api.get(&format!("{MAPS}?limit=ten")).await.fails(400, "BadRequest");
+    api.with(Method::POST, MAPS, &json, "garbage")
+        .await
+        .fails(400, "BadRequest");
+    api.with(Method::POST, MAPS, &json, vec![b' '; 4 << 20])
+        .await
+        .fails(413, "RequestEntityTooLarge");
+    api.with(Method::POST, MAPS, &[("content-type", "text/html")], "{}")
+        .await
+        .fails(415, "UnsupportedMediaType");
+    api.with(Method::GET, MAPS, &[("accept", "text/html")], "")
+        .await
+        .fails(406, "NotAcceptable");
+    api.get(&format!("{MAPS}?labelSelector=a%3D%3D%3Db"))
+        .await
+        .fails(400, "BadRequest");
+    api.get(&format!("{MAPS}?fieldSelector=spec.what%3Db"))
+        .await
+        .fails(400, "BadRequest");
+    api.get(&format!("{MAPS}?limit=ten"))
+        .await
+        .fails(400, "BadRequest");
     assert_eq!(api.get("/api/v1/namespaces/default/nothings").await.code, 404);
     assert_eq!(api.get("/apis/none/v1/x").await.code, 404);
     let mut other = map("x");
     other["metadata"]["namespace"] = "elsewhere".into();
     api.post(MAPS, &other).await.fails(400, "BadRequest");
-    api.post("/api/v1/namespaces/nowhere/configmaps", &map("x")).await.fails(404, "NotFound");
+    api.post("/api/v1/namespaces/nowhere/configmaps", &map("x"))
+        .await
+        .fails(404, "NotFound");
     other = map("x");
     other["apiVersion"] = "v2".into();
     api.post(MAPS, &other).await.fails(400, "BadRequest");
-    api.with(Method::PUT, MAPS, &json, "{}").await.fails(405, "MethodNotAllowed");
+    api.with(Method::PUT, MAPS, &json, "{}")
+        .await
+        .fails(405, "MethodNotAllowed");
 }

@@ -34,15 +34,22 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 /// Compresses a large answer when the client accepts gzip; streams are left as they are.
 pub fn compress(accepts: bool, response: Response<Body>) -> Response<Body> {
-    let large = response.body().known_len().is_some_and(|length| length >= GZIP_FROM);
+    let large = response
+        .body()
+        .known_len()
+        .is_some_and(|length| length >= GZIP_FROM);
     if !accepts || !large || response.headers().contains_key(CONTENT_ENCODING) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     match body.into_pieces() {
         Ok(pieces) => {
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+            parts
+                .headers
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts
+                .headers
+                .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             Response::from_parts(parts, gzip(pieces))
         }
         Err(body) => Response::from_parts(parts, body),
@@ -101,10 +108,17 @@ mod tests {
         let response = response(StatusCode::OK, "application/json", Body::joined(pieces));
         let response = compress(true, response);
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
-        let packed = response.into_body().collect().await.expect("no source can fail").to_bytes();
+        let packed = response
+            .into_body()
+            .collect()
+            .await
+            .expect("no source can fail")
+            .to_bytes();
         assert!(packed.len() < whole.len() / 2);
         let mut seen = Vec::new();
-        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut seen).expect("gzip");
+        flate2::read::GzDecoder::new(&packed[..])
+            .read_to_end(&mut seen)
+            .expect("gzip");
         assert_eq!(seen, whole);
     }
 

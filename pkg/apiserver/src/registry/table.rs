@@ -45,7 +45,11 @@ pub fn table(
             line
         })
         .collect();
-    let definitions = if columns { api::definitions(&row.kind) } else { Value::Null };
+    let definitions = if columns {
+        api::definitions(&row.kind)
+    } else {
+        Value::Null
+    };
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": head,
         "columnDefinitions": definitions, "rows": rows})
 }

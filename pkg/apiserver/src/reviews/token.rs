@@ -37,12 +37,17 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Stat
     let issuer = &call.server.config.issuer;
     let life = integer(&request, &["spec", "expirationSeconds"]).unwrap_or(LIFE);
     check_life(call, life)?;
-    let mut audiences: Vec<&str> =
-        elements(&request, &["spec", "audiences"]).iter().filter_map(Value::as_str).collect();
+    let mut audiences: Vec<&str> = elements(&request, &["spec", "audiences"])
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     if audiences.is_empty() {
         audiences.push(issuer);
     }
-    let end = call.now.checked_add(SignedDuration::from_secs(life)).unwrap_or(call.now);
+    let end = call
+        .now
+        .checked_add(SignedDuration::from_secs(life))
+        .unwrap_or(call.now);
     let mut own = json!({"namespace": call.info.namespace,
         "serviceaccount": {"name": call.info.name, "uid": meta::uid(&account)}});
     bind(call, &request, &mut own)?;
@@ -51,7 +56,9 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Stat
         "iat": call.now.as_second(), "nbf": call.now.as_second(), "exp": end.as_second(),
         "kubernetes.io": own});
     let key = &call.server.config.authorities.service_account;
-    let token = key.sign(&claims).map_err(|error| Status::internal(crate::describe(&error)))?;
+    let token = key
+        .sign(&claims)
+        .map_err(|error| Status::internal(crate::describe(&error)))?;
     let audiences = json!(audiences);
     let spec = fields(&mut request, "spec");
     spec.insert("audiences".to_owned(), audiences);
@@ -73,7 +80,11 @@ fn check_life(call: &Call<'_>, life: i64) -> Result<(), Status> {
         _ => return Ok(()),
     };
     let error = FieldError::invalid("spec.expirationSeconds", life, why);
-    Err(Status::invalid(("authentication.k8s.io", "TokenRequest"), call.info.name, &[error]))
+    Err(Status::invalid(
+        ("authentication.k8s.io", "TokenRequest"),
+        call.info.name,
+        &[error],
+    ))
 }
 
 /// A token may be bound to a pod or a secret: it ends with it.
@@ -85,7 +96,9 @@ fn bind(call: &Call<'_>, request: &Value, own: &mut Value) -> Result<(), Status>
         "Pod" => "pods",
         "Secret" => "secrets",
         _ => {
-            return Err(Status::bad_request(format!("cannot bind token for serviceaccount to object of type {kind}")));
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount to object of type {kind}"
+            )));
         }
     };
     let key = format!("/registry/core/{plural}/{}/{name}", call.info.namespace);
@@ -95,7 +108,12 @@ fn bind(call: &Call<'_>, request: &Value, own: &mut Value) -> Result<(), Status>
     let object = call.read(&record.value)?;
     let asked = text(bound, &["uid"]);
     if !asked.is_empty() && asked != meta::uid(&object) {
-        return Err(Status::uid_mismatch(("", plural), name, asked, meta::uid(&object)));
+        return Err(Status::uid_mismatch(
+            ("", plural),
+            name,
+            asked,
+            meta::uid(&object),
+        ));
     }
     own[kind.to_ascii_lowercase()] = json!({"name": name, "uid": meta::uid(&object)});
     let node = text(&object, &["spec", "nodeName"]);
@@ -141,14 +159,22 @@ impl Tokens for ServiceAccountTokens {
         let now = Timestamp::now().as_second();
         let in_time = integer(&claims, &["nbf"])? <= now && now < integer(&claims, &["exp"])?;
         let ours = text(&claims, &["iss"]) == self.issuer;
-        let heard = elements(&claims, &["aud"]).iter().any(|audience| *audience == *self.issuer);
+        let heard = elements(&claims, &["aud"])
+            .iter()
+            .any(|audience| *audience == *self.issuer);
         if !(in_time && ours && heard) {
             return None;
         }
         let own = claims.get("kubernetes.io")?;
         let (namespace, account) = (text(own, &["namespace"]), own.get("serviceaccount")?);
-        let bound = |kind: &str, plural| own.get(kind).is_none_or(|named| self.lives(plural, namespace, named));
-        if !(self.lives("serviceaccounts", namespace, account) && bound("pod", "pods") && bound("secret", "secrets")) {
+        let bound = |kind: &str, plural| {
+            own.get(kind)
+                .is_none_or(|named| self.lives(plural, namespace, named))
+        };
+        if !(self.lives("serviceaccounts", namespace, account)
+            && bound("pod", "pods")
+            && bound("secret", "secrets"))
+        {
             return None;
         }
         let uid = Some(text(account, &["uid"]).to_owned());

@@ -22,7 +22,13 @@ impl Strategy for Requests {
         Ok(())
     }
 
-    fn prepare_update(&self, call: &Call<'_>, part: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    fn prepare_update(
+        &self,
+        call: &Call<'_>,
+        part: &str,
+        old: &Value,
+        new: &mut Value,
+    ) -> Result<(), Status> {
         match part {
             "" => restore(new, old, "spec"),
             "approval" => {
@@ -48,8 +54,12 @@ fn is_verdict(condition: &Value) -> bool {
 
 /// The status door cannot change the verdict.
 fn keep_verdict(old: &Value, new: &mut Value) {
-    let verdict = elements(old, &["status", "conditions"]).iter().filter(|condition| is_verdict(condition));
-    let others = elements(new, &["status", "conditions"]).iter().filter(|condition| !is_verdict(condition));
+    let verdict = elements(old, &["status", "conditions"])
+        .iter()
+        .filter(|condition| is_verdict(condition));
+    let others = elements(new, &["status", "conditions"])
+        .iter()
+        .filter(|condition| !is_verdict(condition));
     let all: Vec<Value> = verdict.chain(others).cloned().collect();
     let all = (!all.is_empty()).then(|| Value::Array(all));
     put(fields(new, "status"), "conditions", all);
@@ -70,6 +80,7 @@ fn stamp(old: &Value, new: &mut Value, now: jiff::Timestamp) {
         let moved = same
             .filter(|known| known.get("status") == map.get("status"))
             .and_then(|known| at(known, &["lastTransitionTime"]).cloned());
-        map.entry("lastTransitionTime").or_insert_with(|| moved.unwrap_or_else(|| json!(time)));
+        map.entry("lastTransitionTime")
+            .or_insert_with(|| moved.unwrap_or_else(|| json!(time)));
     }
 }

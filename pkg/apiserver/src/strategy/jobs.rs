@@ -19,10 +19,15 @@ impl Strategy for Jobs {
         let (name, uid) = (meta::name(job).to_owned(), meta::uid(job).to_owned());
         let spec = fields(job, "spec");
         if spec.get("selector").is_none_or(Value::is_null) {
-            spec.insert("selector".to_owned(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+            spec.insert(
+                "selector".to_owned(),
+                json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+            );
         }
         let template = spec.entry("template").or_insert_with(|| json!({}));
-        let labels = meta::metadata_mut(template).entry("labels").or_insert_with(|| json!({}));
+        let labels = meta::metadata_mut(template)
+            .entry("labels")
+            .or_insert_with(|| json!({}));
         for (key, value) in [
             ("batch.kubernetes.io/controller-uid", &uid),
             ("batch.kubernetes.io/job-name", &name),

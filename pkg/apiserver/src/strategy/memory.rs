@@ -30,9 +30,13 @@ impl Strategy for Leases {
 /// Whether two Leases differ in nothing but when they were renewed.
 fn is_renewal(old: &Value, new: &Value) -> bool {
     let spec = |lease: &Value| {
-        let map = at(lease, &["spec"]).and_then(Value::as_object).into_iter().flatten();
+        let map = at(lease, &["spec"])
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let kept = map.filter(|(field, _)| *field != "renewTime");
-        kept.map(|(field, value)| (field.clone(), value.clone())).collect::<Vec<_>>()
+        kept.map(|(field, value)| (field.clone(), value.clone()))
+            .collect::<Vec<_>>()
     };
     let same = |path: &[&str]| at(old, path) == at(new, path);
     spec(old) == spec(new)
@@ -51,10 +55,18 @@ mod tests {
 
     #[test]
     fn a_renewal_stays_in_memory_and_a_new_holder_does_not() {
-        let lease = |holder: &str, renewed: &str| json!({"metadata": {"name": "x", "managedFields": [renewed]},
-            "spec": {"holderIdentity": holder, "renewTime": renewed}});
-        assert_eq!(Leases.durability(Some(&lease("a", "1")), &lease("a", "2")), Durability::Memory);
-        assert_eq!(Leases.durability(Some(&lease("a", "1")), &lease("b", "2")), Durability::Synced);
+        let lease = |holder: &str, renewed: &str| {
+            json!({"metadata": {"name": "x", "managedFields": [renewed]},
+            "spec": {"holderIdentity": holder, "renewTime": renewed}})
+        };
+        assert_eq!(
+            Leases.durability(Some(&lease("a", "1")), &lease("a", "2")),
+            Durability::Memory
+        );
+        assert_eq!(
+            Leases.durability(Some(&lease("a", "1")), &lease("b", "2")),
+            Durability::Synced
+        );
         assert_eq!(Leases.durability(None, &lease("a", "1")), Durability::Synced);
     }
 }

@@ -20,7 +20,9 @@ pub struct Namespaces;
 
 fn label(namespace: &mut Value) {
     let name = meta::name(namespace).to_owned();
-    let labels = meta::metadata_mut(namespace).entry("labels").or_insert_with(|| json!({}));
+    let labels = meta::metadata_mut(namespace)
+        .entry("labels")
+        .or_insert_with(|| json!({}));
     as_map(labels).insert(NAME.to_owned(), name.into());
 }
 
@@ -28,7 +30,9 @@ impl Strategy for Namespaces {
     fn prepare_create(&self, _call: &Call<'_>, namespace: &mut Value) -> Result<(), Status> {
         label(namespace);
         fields(namespace, "status").insert("phase".to_owned(), json!("Active"));
-        let list = fields(namespace, "spec").entry("finalizers").or_insert_with(|| json!([]));
+        let list = fields(namespace, "spec")
+            .entry("finalizers")
+            .or_insert_with(|| json!([]));
         match list.as_array_mut() {
             Some(list) if list.iter().any(|name| name == KUBERNETES) => {}
             Some(list) => list.push(json!(KUBERNETES)),
@@ -37,7 +41,13 @@ impl Strategy for Namespaces {
         Ok(())
     }
 
-    fn prepare_update(&self, _call: &Call<'_>, part: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    fn prepare_update(
+        &self,
+        _call: &Call<'_>,
+        part: &str,
+        old: &Value,
+        new: &mut Value,
+    ) -> Result<(), Status> {
         label(new);
         if part == "finalize" {
             restore(new, old, "status");

@@ -48,11 +48,21 @@ impl Answer {
 pub fn config(folder: &std::path::Path) -> Config {
     kobune_pki::install_crypto();
     let authorities = Authorities::load_or_create(folder).expect("keys in a new folder");
-    let names = vec![SubjectAltName::parse("127.0.0.1"), SubjectAltName::parse("localhost")];
-    let own = authorities.server.issue(&Leaf::server("kube-apiserver", names)).expect("a certificate");
-    let client = authorities.client.issue(&Leaf::client("kube-apiserver", &["system:masters"])).expect("a certificate");
+    let names = vec![
+        SubjectAltName::parse("127.0.0.1"),
+        SubjectAltName::parse("localhost"),
+    ];
+    let own = authorities
+        .server
+        .issue(&Leaf::server("kube-apiserver", names))
+        .expect("a certificate");
+    let client = authorities
+        .client
+        .issue(&Leaf::client("kube-apiserver", &["system:masters"]))
+        .expect("a certificate");
     let tls = kobune_pki::server_config(&own, authorities.client.certificate_pem(), &["h2", "http/1.1"]);
-    let kubelet = kobune_pki::client_config(authorities.server.certificate_pem(), Some(&client), &["http/1.1"]);
+    let kubelet =
+        kobune_pki::client_config(authorities.server.certificate_pem(), Some(&client), &["http/1.1"]);
     Config {
         bind: "127.0.0.1:16443".parse().expect("an address"),
         advertise: "192.0.2.1".parse().expect("an address"),
@@ -71,15 +81,23 @@ impl Api {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let backend = Box::new(MemoryBackend::new());
-        let store = Store::open(backend, Options::default()).await.expect("an empty store");
+        let store = Store::open(backend, Options::default())
+            .await
+            .expect("an empty store");
         let server = ApiServer::new(config(folder.path()), store);
         server.bootstrap().await.expect("the first objects");
-        Self { server, who: Identity::new("admin", &["system:masters", "system:authenticated"]) }
+        Self {
+            server,
+            who: Identity::new("admin", &["system:masters", "system:authenticated"]),
+        }
     }
 
     /// The same server, asked by somebody else.
     pub fn by(&self, user: &str, groups: &[&str]) -> Self {
-        Self { server: self.server.clone(), who: Identity::new(user, groups) }
+        Self {
+            server: self.server.clone(),
+            who: Identity::new(user, groups),
+        }
     }
 
     /// The response, its body not read yet.
@@ -90,10 +108,20 @@ impl Api {
     pub async fn send(&self, request: Request<Bytes>) -> Answer {
         let (parts, body) = self.open(request).await.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
-        Answer { code: parts.status, headers: parts.headers, bytes }
+        Answer {
+            code: parts.status,
+            headers: parts.headers,
+            bytes,
+        }
     }
 
-    pub async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -106,11 +134,23 @@ impl Api {
     }
 
     pub async fn post(&self, path: &str, object: &Value) -> Answer {
-        self.with(Method::POST, path, &[("content-type", "application/json")], object.to_string()).await
+        self.with(
+            Method::POST,
+            path,
+            &[("content-type", "application/json")],
+            object.to_string(),
+        )
+        .await
     }
 
     pub async fn put(&self, path: &str, object: &Value) -> Answer {
-        self.with(Method::PUT, path, &[("content-type", "application/json")], object.to_string()).await
+        self.with(
+            Method::PUT,
+            path,
+            &[("content-type", "application/json")],
+            object.to_string(),
+        )
+        .await
     }
 
     pub async fn merge(&self, path: &str, patch: &Value) -> Answer {
@@ -132,7 +172,10 @@ impl Api {
         let request = Request::get(path).body(Bytes::new()).expect("a request");
         let response = self.open(request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        Events { body: response.into_body(), read: Vec::new() }
+        Events {
+            body: response.into_body(),
+            read: Vec::new(),
+        }
     }
 }
 
@@ -152,7 +195,8 @@ impl Events {
             }
             let frame = tokio::time::timeout(std::time::Duration::from_secs(10), self.body.frame());
             let frame = frame.await.expect("an event in time")?;
-            self.read.extend_from_slice(&frame.expect("a whole body").into_data().expect("data"));
+            self.read
+                .extend_from_slice(&frame.expect("a whole body").into_data().expect("data"));
         }
     }
 

@@ -10,7 +10,9 @@ pub fn families(old: Option<&Value>, service: &mut Value) -> Result<(), Vec<Fiel
     if text(service, &["spec", "type"]) == "ExternalName" {
         return Ok(());
     }
-    let selects = at(service, &["spec", "selector"]).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+    let selects = at(service, &["spec", "selector"])
+        .and_then(Value::as_object)
+        .is_some_and(|map| !map.is_empty());
     let free = text(service, &["spec", "clusterIP"]) == "None" && !selects;
     let before = old.map_or("", |old| text(old, &["spec", "ipFamilyPolicy"]));
     let policy = match text(service, &["spec", "ipFamilyPolicy"]) {
@@ -57,9 +59,17 @@ fn check(policy: &str, families: &[String]) -> Result<(), Vec<FieldError>> {
             "this cluster is not configured for dual-stack services",
         ));
     }
-    for (at, family) in families.iter().enumerate().filter(|(_, family)| *family != "IPv4") {
+    for (at, family) in families
+        .iter()
+        .enumerate()
+        .filter(|(_, family)| *family != "IPv4")
+    {
         let field = format!("spec.ipFamilies[{at}]");
-        errors.push(FieldError::invalid(field, family.as_str(), "not configured on this cluster"));
+        errors.push(FieldError::invalid(
+            field,
+            family.as_str(),
+            "not configured on this cluster",
+        ));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -82,7 +92,9 @@ pub fn drop_dependent(old: &Value, new: &mut Value) {
         drop_same(new, "externalTrafficPolicy");
         let numbers = |object: &Value| -> Vec<Option<i64>> {
             let ports = elements(object, &["spec", "ports"]).iter();
-            ports.map(|port| port.get("nodePort").and_then(Value::as_i64)).collect()
+            ports
+                .map(|port| port.get("nodePort").and_then(Value::as_i64))
+                .collect()
         };
         if numbers(old) == numbers(new) {
             let ports = new["spec"]["ports"].as_array_mut();
@@ -92,7 +104,11 @@ pub fn drop_dependent(old: &Value, new: &mut Value) {
         }
     }
     if lost(&["LoadBalancer"], new) {
-        for field in ["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+        for field in [
+            "healthCheckNodePort",
+            "allocateLoadBalancerNodePorts",
+            "loadBalancerClass",
+        ] {
             drop_same(new, field);
         }
         fields(new, "status").insert("loadBalancer".to_owned(), json!({}));

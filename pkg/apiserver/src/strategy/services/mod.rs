@@ -21,7 +21,13 @@ use supply::{Held, Supply, Taken};
 pub struct Services;
 
 impl Strategy for Services {
-    fn prepare_update(&self, call: &Call<'_>, part: &str, old: &Value, new: &mut Value) -> Result<(), Status> {
+    fn prepare_update(
+        &self,
+        call: &Call<'_>,
+        part: &str,
+        old: &Value,
+        new: &mut Value,
+    ) -> Result<(), Status> {
         if part.is_empty() {
             defaults::on_update(&call.row.kind, new, old);
             fields::drop_dependent(old, new);
@@ -35,9 +41,8 @@ impl Strategy for Services {
         old: Option<&Value>,
         service: &mut Value,
     ) -> Result<Option<Box<dyn Reservation>>, Status> {
-        let invalid = |errors: &[FieldError]| {
-            Status::invalid(call.row.group_kind(), meta::name(service), errors)
-        };
+        let invalid =
+            |errors: &[FieldError]| Status::invalid(call.row.group_kind(), meta::name(service), errors);
         let mut object = service.clone();
         fields::families(old, &mut object).map_err(|errors| invalid(&errors))?;
         let supply = &call.server.supply;
@@ -65,14 +70,26 @@ impl Reservation for Taken {
 
 /// What a stored Service holds of the supplies.
 pub fn held(service: &Value) -> Held {
-    let addresses = elements(service, &["spec", "clusterIPs"]).iter().filter_map(Value::as_str);
+    let addresses = elements(service, &["spec", "clusterIPs"])
+        .iter()
+        .filter_map(Value::as_str);
     let single = text(service, &["spec", "clusterIP"]);
-    let port = |value: Option<i64>| value.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let port = |value: Option<i64>| {
+        value
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port > 0)
+    };
     let check = port(integer(service, &["spec", "healthCheckNodePort"]));
     let ports = elements(service, &["spec", "ports"]).iter();
     Held {
-        addresses: addresses.chain([single]).filter_map(|ip| ip.parse().ok()).collect(),
-        ports: ports.filter_map(|entry| port(integer(entry, &["nodePort"]))).chain(check).collect(),
+        addresses: addresses
+            .chain([single])
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
+        ports: ports
+            .filter_map(|entry| port(integer(entry, &["nodePort"])))
+            .chain(check)
+            .collect(),
     }
 }
 
@@ -90,14 +107,19 @@ fn take_address(
     if !matches!(kind(service), "" | "ClusterIP" | "NodePort" | "LoadBalancer") {
         return Ok(());
     }
-    let listed = elements(service, &["spec", "clusterIPs"]).first().and_then(Value::as_str).unwrap_or("");
+    let listed = elements(service, &["spec", "clusterIPs"])
+        .first()
+        .and_then(Value::as_str)
+        .unwrap_or("");
     let single = text(service, &["spec", "clusterIP"]);
     let wanted = if single.is_empty() { listed } else { single }.to_owned();
     let given = match wanted.as_str() {
         "None" => "None".to_owned(),
         "" => {
             let none = "failed to allocate a serviceIP: range is full";
-            let address = supply.any_address(random).ok_or_else(|| FieldError::internal("spec.clusterIPs", none))?;
+            let address = supply
+                .any_address(random)
+                .ok_or_else(|| FieldError::internal("spec.clusterIPs", none))?;
             taken.address(address);
             address.to_string()
         }
@@ -134,7 +156,9 @@ fn take_ports(
         return Ok(());
     }
     let mut own = BTreeSet::new();
-    let ports = service["spec"]["ports"].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
+    let ports = service["spec"]["ports"]
+        .as_array_mut()
+        .map_or(&mut [][..], Vec::as_mut_slice);
     for (at, port) in ports.iter_mut().enumerate() {
         let given = integer(port, &["nodePort"]).unwrap_or(0);
         let field = format!("spec.ports[{at}].nodePort");
@@ -152,7 +176,9 @@ fn take_ports(
         let number = u16::try_from(given).unwrap_or(0);
         // The same number for TCP and UDP is one port of the supply.
         if !before.ports.contains(&number) && own.insert(number) {
-            supply.port(number).map_err(|why| FieldError::invalid(&field, given, why))?;
+            supply
+                .port(number)
+                .map_err(|why| FieldError::invalid(&field, given, why))?;
             taken.port(number);
         }
     }
@@ -182,7 +208,9 @@ fn take_check_port(
     }
     let number = u16::try_from(given).unwrap_or(0);
     if !before.ports.contains(&number) {
-        supply.port(number).map_err(|why| FieldError::invalid(field, given, why))?;
+        supply
+            .port(number)
+            .map_err(|why| FieldError::invalid(field, given, why))?;
         taken.port(number);
     }
     Ok(())

@@ -43,18 +43,30 @@ impl Supply {
             used.addresses.extend(held.addresses);
             used.ports.extend(held.ports);
         }
-        Arc::new(Self { range, ports, used: Mutex::new(used) })
+        Arc::new(Self {
+            range,
+            ports,
+            used: Mutex::new(used),
+        })
     }
 
     fn used(&self) -> MutexGuard<'_, Held> {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes one address.
     pub fn address(&self, address: Ipv4Addr) -> Result<(), String> {
-        let inside = self.range.offset_of(address).is_some_and(|at| at > 0 && at < self.range.size() - 1);
+        let inside = self
+            .range
+            .offset_of(address)
+            .is_some_and(|at| at > 0 && at < self.range.size() - 1);
         if !inside {
-            return Err(format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {}", self.range));
+            return Err(format!(
+                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
+                self.range
+            ));
         }
         if self.used().addresses.insert(address) {
             Ok(())
@@ -69,8 +81,14 @@ impl Supply {
         let size = self.range.size();
         let band = (size / 16).clamp(16, 256).min(size / 2);
         let mut used = self.used();
-        let free = pick(band, size - 1, random, |at| !used.addresses.contains(&self.range.nth(at)))
-            .or_else(|| pick(1, band, random, |at| !used.addresses.contains(&self.range.nth(at))))?;
+        let free = pick(band, size - 1, random, |at| {
+            !used.addresses.contains(&self.range.nth(at))
+        })
+        .or_else(|| {
+            pick(1, band, random, |at| {
+                !used.addresses.contains(&self.range.nth(at))
+            })
+        })?;
         let address = self.range.nth(free);
         used.addresses.insert(address);
         Some(address)
@@ -80,7 +98,9 @@ impl Supply {
     pub fn port(&self, port: u16) -> Result<(), String> {
         if !self.ports.contains(&port) {
             let (low, high) = (self.ports.start(), self.ports.end());
-            return Err(format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"));
+            return Err(format!(
+                "provided port is not in the valid range. The range of valid ports is {low}-{high}"
+            ));
         }
         if self.used().ports.insert(port) {
             Ok(())
@@ -114,7 +134,9 @@ impl Supply {
 fn pick(from: u32, to: u32, random: u64, is_free: impl Fn(u32) -> bool) -> Option<u32> {
     let size = to.checked_sub(from).filter(|size| *size > 0)?;
     let start = u32::try_from(random % u64::from(size)).unwrap_or(0);
-    (0..size).map(|step| from + (start + step) % size).find(|at| is_free(*at))
+    (0..size)
+        .map(|step| from + (start + step) % size)
+        .find(|at| is_free(*at))
 }
 
 /// What was taken for a write that is not done yet.
@@ -127,7 +149,11 @@ pub struct Taken {
 impl Taken {
     /// Nothing yet.
     pub fn new(supply: Arc<Supply>) -> Self {
-        Self { supply, taken: Held::default(), freed: Held::default() }
+        Self {
+            supply,
+            taken: Held::default(),
+            freed: Held::default(),
+        }
     }
 
     /// Remembers an address that was taken.
@@ -175,7 +201,10 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 30);
         assert_eq!(supply.any_address(1), None);
-        supply.release(&Held { addresses: [all[3]].into(), ..Held::default() });
+        supply.release(&Held {
+            addresses: [all[3]].into(),
+            ..Held::default()
+        });
         assert_eq!(supply.any_address(1), Some(all[3]));
     }
 
@@ -190,7 +219,10 @@ mod tests {
         drop(taken);
         assert!(supply.address(wanted).is_ok());
         let mut taken = Taken::new(supply.clone());
-        taken.frees(Held { addresses: [wanted].into(), ..Held::default() });
+        taken.frees(Held {
+            addresses: [wanted].into(),
+            ..Held::default()
+        });
         taken.keep();
         assert!(supply.address(wanted).is_ok());
     }
