@@ -15,8 +15,6 @@ use rustls_pki_types::CertificateDer;
 
 /// The other end of a connection.
 pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
     /// Who its certificate says it is; the handshake has verified it. Read once per connection.
     certificate: Option<Identity>,
 }
@@ -29,7 +27,7 @@ impl Peer {
                 .inspect_err(|error| tracing::debug!(%address, %error, "client certificate without identity"))
                 .ok()
         });
-        Self { address, certificate }
+        Self { certificate }
     }
 }
 

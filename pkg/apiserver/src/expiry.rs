@@ -71,7 +71,11 @@ impl Expiry {
         let now = Instant::now();
         while let Some((key, revision)) = self.due(now) {
             let expect = Expect::Revision(revision);
-            let delete = Op::Delete { key, expect, last: None };
+            let delete = Op::Delete {
+                key,
+                expect,
+                last: None,
+            };
             // A conflict says that it was changed and lives on, or is gone already.
             let _ = store.commit(vec![delete], Durability::Memory).await;
         }

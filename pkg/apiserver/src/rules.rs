@@ -11,6 +11,7 @@ use kobune_api::kinds::Kind;
 use kobune_api::merge::{self, MergeError};
 use kobune_api::schema::{TypeId, find_kind};
 use kobune_api::status::{Reason, Status};
+use kobune_api::validate;
 use serde_json::Value;
 
 pub use kobune_api::decode::FieldValidation;
@@ -113,13 +114,20 @@ pub fn strip_status(call: &Call<'_>, object: &mut Value) {
 }
 
 /// The errors of a new object.
-pub fn validate_create(_kind: &Kind, _object: &Value) -> Vec<FieldError> {
-    Vec::new()
+pub fn validate_create(kind: &Kind, object: &Value) -> Vec<FieldError> {
+    validate::create(kind, object)
 }
 
-/// The errors of a changed object.
-pub fn validate_update(_kind: &Kind, _part: &str, _old: &Value, _new: &Value) -> Vec<FieldError> {
-    Vec::new()
+/// The errors of a changed object, or of a change of one of its parts.
+pub fn validate_update(kind: &Kind, part: &str, old: &Value, new: &Value) -> Vec<FieldError> {
+    match part {
+        // A Scale was checked on its way in; the object it changes is checked as a whole.
+        "" | "scale" => validate::update(kind, new, old),
+        "status" => validate::status_update(kind, new, old),
+        // The binding was checked; it changes what an update of a pod may not.
+        "binding" => Vec::new(),
+        part => validate::subresource_update(kind, part, new, old),
+    }
 }
 
 /// A patch that was not applied, in upstream's codes: 400 for what is no patch, 422 for what does not

@@ -144,15 +144,6 @@ impl<'p> RequestInfo<'p> {
         self.subresource = subresource;
         self.tail = tail;
     }
-
-    /// `deployments.apps`, or `pods` in the core group.
-    pub fn group_resource(&self) -> String {
-        if self.group.is_empty() {
-            self.resource.to_owned()
-        } else {
-            format!("{}.{}", self.resource, self.group)
-        }
-    }
 }
 
 fn verb_of(method: &Method) -> Verb {

@@ -8,7 +8,6 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use kobune_api::fields::FieldError;
 use kobune_api::status::{Reason, Status};
 use kobune_api::{meta, names};
 use kobune_store::{CommitError, Expect, Op};
@@ -114,14 +113,7 @@ fn complete(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
 }
 
 fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
-    let mut errors = Vec::new();
-    if meta::name(object).is_empty() {
-        errors.push(FieldError::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
-    }
-    errors.extend(rules::validate_create(&call.row.kind, object));
+    let errors = rules::validate_create(&call.row.kind, object);
     if errors.is_empty() {
         return Ok(());
     }
@@ -134,14 +126,14 @@ fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
 
 async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
     validate(call, object)?;
-    let reservation = call.row.strategy.reserve(call, None, object)?;
     let name = meta::name(object).to_owned();
     let key = call.row.key(call.info.namespace, &name);
+    if let Some(there) = call.server.store.get(&key) {
+        return Err(exists(call, &name, &there.value));
+    }
+    let reservation = call.row.strategy.reserve(call, None, object)?;
     if options.dry_run {
-        return match call.server.store.get(&key) {
-            Some(there) => Err(exists(call, &name, &there.value)),
-            None => Ok(unstored(object)),
-        };
+        return Ok(unstored(object));
     }
     let durability = call.row.strategy.durability(None, object);
     let value = match call.row.convert {

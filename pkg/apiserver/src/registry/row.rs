@@ -101,13 +101,4 @@ impl Rows {
         let mut found = same.filter(|row| &*row.kind.group == group && &*row.kind.version == version);
         found.next().cloned()
     }
-
-    /// The row of a resource in any version of its group.
-    pub fn any_version(&self, group: &str, plural: &str) -> Option<Arc<Row>> {
-        let rows = self.current();
-        rows.get(plural)?
-            .iter()
-            .find(|row| &*row.kind.group == group)
-            .cloned()
-    }
 }

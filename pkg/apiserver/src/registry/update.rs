@@ -30,12 +30,10 @@ const ATTEMPTS: usize = 50;
 /// What a change makes of the object that is there; `None`: it is not there and was asked for.
 pub type Make<'m> = dyn FnMut(&Value) -> Result<Value, Status> + Send + 'm;
 
-/// The outcome of a change.
+/// The outcome of a change: what is stored, or what was when the change let the object go.
 pub struct Changed {
     /// The object as it is now, in the stored version.
     pub bytes: Bytes,
-    /// Whether the change was the last one: the object is gone.
-    pub gone: bool,
 }
 
 /// PUT on an object or a part of it that has the object's own type.
@@ -94,6 +92,8 @@ pub async fn change(
         let old = call.read(&record.value)?;
         let mut new = make(&old)?;
         check_version(call, &old, &new)?;
+        // From here on it is a change of what is there, also where the client did not say so.
+        restore_meta(&mut new, &old, "resourceVersion");
         keep(call, part, &old, &mut new);
         call.row.strategy.prepare_update(call, part, &old, &mut new)?;
         bump_generation(call, &old, &mut new);
@@ -114,13 +114,11 @@ pub async fn change(
         if !goes && is_same(&value, &record.value) {
             return Ok(Changed {
                 bytes: record.value.clone(),
-                gone: false,
             });
         }
         if options.dry_run {
             return Ok(Changed {
                 bytes: unstored(&new),
-                gone: goes,
             });
         }
         let expect = Expect::Revision(record.revision);
@@ -151,7 +149,6 @@ pub async fn change(
                     call.row.strategy.deleted(call, &new);
                     return Ok(Changed {
                         bytes: unstored(&new),
-                        gone: true,
                     });
                 }
                 let Some(record) = committed.records.pop().flatten() else {
@@ -160,7 +157,6 @@ pub async fn change(
                 call.server.wrote(call.row, &record);
                 return Ok(Changed {
                     bytes: record.value.clone(),
-                    gone: false,
                 });
             }
             Err(CommitError::Conflict { .. }) => {}

@@ -21,6 +21,10 @@ use supply::{Held, Supply, Taken};
 pub struct Services;
 
 impl Strategy for Services {
+    fn prepare_create(&self, call: &Call<'_>, service: &mut Value) -> Result<(), Status> {
+        fields::families(None, service).map_err(|errors| invalid(call, service, &errors))
+    }
+
     fn prepare_update(
         &self,
         call: &Call<'_>,
@@ -31,6 +35,7 @@ impl Strategy for Services {
         if part.is_empty() {
             defaults::on_update(&call.row.kind, new, old);
             fields::drop_dependent(old, new);
+            fields::families(Some(old), new).map_err(|errors| invalid(call, new, &errors))?;
         }
         Ok(())
     }
@@ -41,16 +46,15 @@ impl Strategy for Services {
         old: Option<&Value>,
         service: &mut Value,
     ) -> Result<Option<Box<dyn Reservation>>, Status> {
-        let invalid =
-            |errors: &[FieldError]| Status::invalid(call.row.group_kind(), meta::name(service), errors);
         let mut object = service.clone();
-        fields::families(old, &mut object).map_err(|errors| invalid(&errors))?;
         let supply = &call.server.supply;
         let before = old.map(held).unwrap_or_default();
         let mut taken = Taken::new(supply.clone());
         let random = call.server.random();
-        take_address(supply, &before, &mut taken, &mut object, random).map_err(|error| invalid(&[error]))?;
-        take_ports(supply, &before, &mut taken, &mut object, random).map_err(|error| invalid(&[error]))?;
+        take_address(supply, &before, &mut taken, &mut object, random)
+            .map_err(|error| invalid(call, service, &[error]))?;
+        take_ports(supply, &before, &mut taken, &mut object, random)
+            .map_err(|error| invalid(call, service, &[error]))?;
         let now = held(&object);
         taken.frees(before.without(&now));
         *service = object;
@@ -60,6 +64,10 @@ impl Strategy for Services {
     fn deleted(&self, call: &Call<'_>, service: &Value) {
         call.server.supply.release(&held(service));
     }
+}
+
+fn invalid(call: &Call<'_>, service: &Value, errors: &[FieldError]) -> Status {
+    Status::invalid(call.row.group_kind(), meta::name(service), errors)
 }
 
 impl Reservation for Taken {
