@@ -12,6 +12,8 @@ mod machine;
 mod memory;
 mod notify;
 mod paths;
+mod preload;
+mod reset;
 
 mod node;
 mod server;
@@ -73,6 +75,8 @@ fn run(cli: Cli) -> Result<()> {
             version::run();
             Ok(())
         }
-        Command::Image(_) | Command::Reset(_) | Command::PodInit => anyhow::bail!("soon"),
+        Command::Image(_) => anyhow::bail!("soon"),
+        Command::Reset(arguments) => reset::run(&arguments),
+        Command::PodInit => kobune_containerd::pod_init(),
     }
 }

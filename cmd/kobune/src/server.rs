@@ -82,9 +82,9 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     let doors = Doors(api);
     let caches = start_control_plane(&mut supervisor, &settings, &keys, &doors);
     addons::apply(&doors.component("system:kobune", &["system:masters"]), &settings).await?;
-    let node = match settings.flags.disable_agent {
-        true => None,
-        false => Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?),
+    let node = match runtime {
+        None => None,
+        Some(runtime) => Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?),
     };
     notify::service_ready();
     tracing::info!(
@@ -93,7 +93,10 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     );
     let ready = async {
         if let Some(node) = node {
-            node.wait().await;
+            if node.await.is_err() {
+                // The kubelet ended; the supervisor tells.
+                std::future::pending::<()>().await;
+            }
             tracing::info!(
                 milliseconds = began.elapsed().as_millis() as u64,
                 "the node is Ready"

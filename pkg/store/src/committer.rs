@@ -48,18 +48,7 @@ pub(crate) enum Message {
 pub(crate) struct Request {
     pub ops: Vec<Op>,
     pub durability: Durability,
-    pub reply: oneshot::Sender<Answer>,
-}
-
-/// What comes of a request. Its operations go back with it: memory is best freed by the thread that
-/// allocated it, else the allocator puts long-lived values between the pieces of later requests.
-pub(crate) type Answer = (Result<Committed, CommitError>, Vec<Op>);
-
-impl Request {
-    fn answer(self, outcome: Result<Committed, CommitError>) {
-        // Who asked may have stopped waiting; the outcome stands.
-        let _ = self.reply.send((outcome, self.ops));
-    }
+    pub reply: oneshot::Sender<Result<Committed, CommitError>>,
 }
 
 /// The committer's own state.
@@ -238,7 +227,7 @@ impl Committer {
         for (request, outcome) in group.into_iter().zip(plan.outcomes) {
             // A conflict may have been with a write that did not come about; it then needs the disk too.
             if request.durability == Durability::Synced || only_reservation && outcome.is_ok() {
-                request.answer(Err(failed()));
+                let _ = request.reply.send(Err(failed()));
             } else {
                 others.push(request);
             }
@@ -264,7 +253,8 @@ impl Committer {
                 revision,
                 records: effect.records,
             });
-            request.answer(outcome);
+            // Who asked may have stopped waiting; the commit stands.
+            let _ = request.reply.send(outcome);
         }
         self.hub.wake(&topics);
         self.note(plan.bytes, !plan.batch.transactions.is_empty(), now);

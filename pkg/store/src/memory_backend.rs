@@ -17,7 +17,6 @@ struct Disk {
     records: BTreeMap<Arc<str>, Arc<Record>>,
     reserved: Revision,
     full: bool,
-    broken: bool,
     commits: u64,
 }
 
@@ -30,11 +29,6 @@ impl MemoryBackend {
     /// Makes every commit fail for lack of space, or work again.
     pub fn set_full(&self, full: bool) {
         self.disk().full = full;
-    }
-
-    /// Makes every commit fail, half done, until the content is rebuilt.
-    pub fn break_until_rebuilt(&self) {
-        self.disk().broken = true;
     }
 
     /// How many batches were written.
@@ -66,12 +60,6 @@ impl Backend for MemoryBackend {
             });
         }
         disk.commits += 1;
-        if disk.broken {
-            disk.records.clear();
-            return Err(BackendError::Damaged {
-                what: "as the test asked".to_owned(),
-            });
-        }
         for change in batch.transactions.iter().flatten() {
             match change {
                 Change::Put(record) => disk.records.insert(record.key.clone(), record.clone()),
@@ -92,7 +80,6 @@ impl Backend for MemoryBackend {
             .map(|record| (record.key.clone(), record.clone()))
             .collect();
         disk.reserved = reserved;
-        disk.broken = false;
         Ok(())
     }
 }

@@ -160,8 +160,7 @@ impl Store {
             .messages
             .send(Message::Commit(request))
             .map_err(|_| CommitError::Closed)?;
-        let (outcome, _ops) = outcome.await.map_err(|_| CommitError::Closed)?;
-        outcome
+        outcome.await.unwrap_or(Err(CommitError::Closed))
     }
 
     fn check_sizes(&self, ops: &[Op]) -> Result<(), CommitError> {

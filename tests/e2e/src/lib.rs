@@ -1,1 +1,1 @@
-//! Real containers through real kubectl.
+//! Real containers through real kubectl: see `tests/e2e`.

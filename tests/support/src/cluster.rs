@@ -33,6 +33,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a server and waits until it is ready (its node too, if it has one).
     pub fn start(options: &Options) -> Cluster {
+        let cluster = Cluster::start_without_waiting(options);
+        cluster.wait_until_ready();
+        cluster
+    }
+
+    /// Starts a server; it may not answer yet.
+    pub fn start_without_waiting(options: &Options) -> Cluster {
         let slot = Slot::take();
         let folder = PathBuf::from(format!("/tmp/kobune-test-{}-{}", std::process::id(), slot.number));
         std::fs::create_dir_all(folder.join("data/agent/images")).expect("/tmp is writable");
@@ -68,12 +75,17 @@ impl Cluster {
             without_node: options.without_node,
             _slot: slot,
         };
-        cluster.launch();
+        cluster.spawn();
         cluster
     }
 
     /// Starts the server again, after [`Cluster::stop`] or [`Cluster::kill`].
     pub fn launch(&self) {
+        self.spawn();
+        self.wait_until_ready();
+    }
+
+    fn spawn(&self) {
         // The file says that the last run was ready.
         let _ = std::fs::remove_file(self.run_folder().join("ready"));
         let log = std::fs::OpenOptions::new()
@@ -90,6 +102,10 @@ impl Cluster {
             .spawn()
             .expect("KOBUNE_BIN can be started");
         *self.lock() = Some(child);
+    }
+
+    /// Waits until the server is ready, its node too if it has one.
+    pub fn wait_until_ready(&self) {
         eventually("the server is ready", 60, || {
             if let Some(status) = self
                 .lock()

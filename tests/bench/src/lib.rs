@@ -1,1 +1,0 @@
-//! What kobune costs.
