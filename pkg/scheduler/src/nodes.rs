@@ -118,7 +118,6 @@ impl Nodes {
     }
 
     /// One node.
-    #[cfg(test)]
     pub fn get(&self, name: &str) -> Option<&NodeInfo> {
         self.nodes.get(name).filter(|info| info.node.is_some())
     }

@@ -40,6 +40,19 @@ pub fn choose(pod: &Pod, nodes: &Nodes, turn: usize) -> Result<String, Unfit> {
     }
 }
 
+/// Whether this node would take the pod now.
+pub fn fits(pod: &Pod, node: &NodeInfo) -> bool {
+    let candidate = Candidate {
+        pod,
+        request: request::of(pod),
+        ports: host_ports(pod),
+        cluster_size: 1,
+    };
+    PLUGINS
+        .iter()
+        .all(|plugin| plugin.filter(&candidate, node).is_ok())
+}
+
 fn best<'a>(candidate: &Candidate<'_>, nodes: &[&'a NodeInfo], turn: usize) -> &'a NodeInfo {
     let mut totals = vec![0i64; nodes.len()];
     for plugin in PLUGINS.iter().filter(|plugin| plugin.weight() > 0) {

@@ -174,13 +174,16 @@ impl SchedulingQueue {
         }
     }
 
-    /// Something happened: wakes the pods that it may help.
-    pub fn happened(&mut self, event: &ClusterEvent, now: Instant) {
+    /// Something happened: wakes the pods that it may help. `fits` says whether the node concerned would
+    /// take a pod now; a pod that it would not take keeps resting and its backoff does not grow.
+    pub fn happened(&mut self, event: &ClusterEvent, fits: impl Fn(&Pod) -> bool, now: Instant) {
         let helped: Vec<Key> = self
             .pods
             .iter_mut()
             .filter_map(|(key, waiting)| match waiting.place {
-                Place::Unschedulable { .. } => may_help(waiting, event).then(|| key.clone()),
+                Place::Unschedulable { .. } => {
+                    (may_help(waiting, event) && fits(&waiting.pod)).then(|| key.clone())
+                }
                 Place::InFlight { .. } => {
                     waiting.place = Place::InFlight { missed: true };
                     None
@@ -290,6 +293,7 @@ mod tests {
                 "x",
                 json!({"containers": [{"name": "c", "resources": {"requests": {"memory": "1"}}}]}),
             )),
+            |_| true,
             later,
         );
         assert_eq!(
@@ -297,7 +301,7 @@ mod tests {
             None,
             "memory does not help a pod that lacks CPU"
         );
-        queue.happened(&new_node(), later);
+        queue.happened(&new_node(), |_| true, later);
         assert_eq!(name(queue.pop(later)).as_deref(), Some("a"));
     }
 
@@ -308,7 +312,7 @@ mod tests {
         for seconds in [1, 2, 4, 8, 10, 10] {
             queue.pop(now).expect("it is due");
             queue.failed(&pod_with_cpu("a", "64"), vec!["NodeResourcesFit"], now);
-            queue.happened(&new_node(), now);
+            queue.happened(&new_node(), |_| true, now);
             assert_eq!(queue.advance(now), Some(now + Duration::from_secs(seconds)));
             assert_eq!(name(queue.pop(now)), None);
             now += Duration::from_secs(seconds);
@@ -317,11 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_would_not_take_the_pod_does_not_wake_it() {
+        let (mut queue, now) = (SchedulingQueue::default(), Instant::now());
+        queue.set(pod_with_cpu("a", "64"), now);
+        queue.pop(now);
+        queue.failed(&pod_with_cpu("a", "64"), vec!["NodeResourcesFit"], now);
+        let later = now + Duration::from_secs(20);
+        queue.happened(&new_node(), |_| false, later);
+        assert_eq!(name(queue.pop(later)), None);
+    }
+
+    #[test]
     fn an_event_during_the_cycle_is_not_missed() {
         let (mut queue, now) = (SchedulingQueue::default(), Instant::now());
         queue.set(pod_with_cpu("a", "64"), now);
         queue.pop(now);
-        queue.happened(&new_node(), now);
+        queue.happened(&new_node(), |_| true, now);
         queue.failed(&pod_with_cpu("a", "64"), vec!["NodeResourcesFit"], now);
         let second = now + Duration::from_secs(1);
         assert_eq!(queue.advance(now), Some(second));

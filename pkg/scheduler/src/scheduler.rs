@@ -55,13 +55,15 @@ impl Scheduler {
         match change {
             Change::Applied { object, previous } => {
                 self.nodes.set_node(object.clone());
-                self.queue.happened(
-                    &ClusterEvent::Node {
-                        node: object,
-                        before: previous,
-                    },
-                    Instant::now(),
-                );
+                let node = self
+                    .nodes
+                    .get(object.metadata.name.as_deref().unwrap_or_default());
+                let fits = |pod: &Pod| node.is_some_and(|node| plan::fits(pod, node));
+                let event = ClusterEvent::Node {
+                    node: object.clone(),
+                    before: previous,
+                };
+                self.queue.happened(&event, fits, Instant::now());
             }
             Change::Deleted(node) => self
                 .nodes
@@ -83,8 +85,8 @@ impl Scheduler {
             .filter(|node| !node.is_empty());
         if gone || has_ended(&pod) {
             self.queue.remove(&pod);
-            if self.nodes.remove_pod(&key).is_some() {
-                self.queue.happened(&ClusterEvent::PodGone(pod), Instant::now());
+            if let Some(node) = self.nodes.remove_pod(&key) {
+                self.pod_left(&node, pod);
             }
         } else if let Some(node) = node {
             self.queue.remove(&pod);
@@ -94,6 +96,14 @@ impl Scheduler {
         } else if pod.metadata.deletion_timestamp.is_some() {
             self.queue.remove(&pod);
         }
+    }
+
+    /// A pod left the node: there may be room for another.
+    fn pod_left(&mut self, node: &str, gone: Arc<Pod>) {
+        let node = self.nodes.get(node);
+        let fits = |pod: &Pod| node.is_some_and(|node| plan::fits(pod, node));
+        self.queue
+            .happened(&ClusterEvent::PodGone(gone), fits, Instant::now());
     }
 
     fn is_ours(&self, pod: &Pod) -> bool {
