@@ -14,6 +14,7 @@
 mod address;
 mod cidr;
 mod config;
+mod conntrack;
 mod error;
 mod host_port;
 mod link;

@@ -210,6 +210,27 @@ fn a_restart_and_a_rebuild_drop_no_connection_and_no_service() {
 }
 
 #[test]
+fn a_udp_client_that_goes_on_sending_gets_a_living_endpoint() {
+    on_a_node(|node| async move {
+        let (network, a, b) = two_pods(&node).await;
+        set(&network, web(&[a.ip()])).await;
+        let client = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.set_read_timeout(Some(machine::WAIT)).unwrap();
+        let who = |port: (Ipv4Addr, u16)| {
+            client.send_to(b"?", port).unwrap();
+            let mut buffer = [0; 64];
+            let length = client.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..1.min(length)]).into_owned()
+        };
+        assert_eq!((who((WEB, 80)), who((NODE_IP, 30080))), ("a".into(), "a".into()));
+        set(&network, web(&[a.ip(), b.ip()])).await;
+        assert_eq!((who((WEB, 80)), who((NODE_IP, 30080))), ("a".into(), "a".into()));
+        set(&network, web(&[b.ip()])).await;
+        assert_eq!((who((WEB, 80)), who((NODE_IP, 30080))), ("b".into(), "b".into()));
+    });
+}
+
+#[test]
 fn two_services_with_one_address_share_it_in_the_order_they_came() {
     on_a_node(|node| async move {
         let (network, a, b) = two_pods(&node).await;

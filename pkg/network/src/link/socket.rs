@@ -46,13 +46,28 @@ impl Links {
     pub(crate) fn find(&mut self, name: &str) -> io::Result<Option<Link>> {
         let mut messages = Messages::new();
         message::get_link(&mut messages, name);
-        match self.socket.query(&mut messages)? {
+        match self.query(&mut messages, read_link)? {
             Err(Failure {
                 errno: libc::ENODEV, ..
             }) => Ok(None),
             Err(failure) => Err(failure.error()),
-            Ok(replies) => Ok(replies.first().and_then(|reply| read_link(reply))),
+            Ok(link) => Ok(link),
         }
+    }
+
+    /// Sends a question; the result is the first reply that `read` makes sense of.
+    fn query<T>(
+        &mut self,
+        messages: &mut Messages,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Result<Option<T>, Failure>> {
+        let mut first = None;
+        let said = self.socket.query(messages, |body| {
+            if first.is_none() {
+                first = read(body);
+            }
+        })?;
+        Ok(said.map(|()| first))
     }
 
     /// Makes the bridge as it must be, with the node's addresses and the routes of the cluster's
@@ -173,23 +188,16 @@ impl Links {
     pub(crate) fn uplink_mtu(&mut self) -> io::Result<Option<u32>> {
         let mut messages = Messages::new();
         message::get_routes(&mut messages);
-        let routes = self
-            .socket
-            .query(&mut messages)?
+        let index = self
+            .query(&mut messages, default_route)?
             .map_err(|failure| failure.error())?;
-        let Some(index) = routes.iter().find_map(|reply| default_route(reply)) else {
-            return Ok(None);
-        };
+        let Some(index) = index else { return Ok(None) };
         let mut messages = Messages::new();
         message::get_link_by_index(&mut messages, index);
-        let replies = self
-            .socket
-            .query(&mut messages)?
+        let link = self
+            .query(&mut messages, read_link)?
             .map_err(|failure| failure.error())?;
-        Ok(replies
-            .first()
-            .and_then(|reply| read_link(reply))
-            .map(|link| link.mtu))
+        Ok(link.map(|link| link.mtu))
     }
 }
 

@@ -88,6 +88,11 @@ impl Messages {
         self.buffer[start..start + 2].copy_from_slice(&(length as u16).to_ne_bytes());
     }
 
+    /// Appends an attribute that holds other attributes, already written.
+    pub(crate) fn nested_bytes(&mut self, kind: u16, attributes: &[u8]) {
+        self.attribute(kind | NLA_F_NESTED, attributes);
+    }
+
     fn pad(&mut self) {
         let rest = self.buffer.len() % 4;
         if rest != 0 {

@@ -101,12 +101,15 @@ impl Socket {
         Ok(failures)
     }
 
-    /// Sends one request and collects what the kernel tells until its end: of every message what
-    /// follows its header.
-    pub(crate) fn query(&mut self, messages: &mut Messages) -> io::Result<Result<Vec<Vec<u8>>, Failure>> {
+    /// Sends one request and shows `each` what follows the header of every message the kernel tells,
+    /// until its end.
+    pub(crate) fn query(
+        &mut self,
+        messages: &mut Messages,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Result<(), Failure>> {
         messages.acknowledge_all();
         self.send(messages.bytes())?;
-        let mut replies = Vec::new();
         let mut failed = None;
         let mut done = false;
         while !done {
@@ -116,10 +119,10 @@ impl Socket {
                     done = true;
                 }
                 Received::Done => done = true,
-                Received::Other(body) => replies.push(body.to_vec()),
+                Received::Other(body) => each(body),
             })?;
         }
-        Ok(failed.map_or(Ok(replies), Err))
+        Ok(failed.map_or(Ok(()), Err))
     }
 
     /// Sends bytes that the kernel works through within the call.

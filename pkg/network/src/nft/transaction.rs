@@ -67,6 +67,11 @@ impl NftSocket {
         if done { Ok(()) } else { Err(NftError::Unanswered) }
     }
 
+    /// The socket, for netfilter's other messages.
+    pub(crate) fn netlink(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
     /// Is there a table of this name?
     pub fn has_table(&mut self, name: &str) -> Result<bool, NftError> {
         let mut messages = Messages::new();
@@ -74,7 +79,11 @@ impl NftSocket {
             m.body(&[libc::AF_INET as u8, 0, 0, 0]);
             m.text(c::TABLE_NAME, name);
         });
-        match self.socket.query(&mut messages).map_err(NftError::Socket)? {
+        match self
+            .socket
+            .query(&mut messages, |_| {})
+            .map_err(NftError::Socket)?
+        {
             Ok(_) => Ok(true),
             Err(failure) if failure.errno == libc::ENOENT => Ok(false),
             Err(failure) => Err(NftError::Refused {

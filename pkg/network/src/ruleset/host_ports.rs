@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use super::base::{HOST_PORTS, HOST_PORTS_BY_ADDRESS};
 use super::hairpin::Hairpins;
+use crate::conntrack::Stale;
 use crate::nft::{Batch, Element, concat};
+use crate::service::plan::{Endpoint, Front};
 use crate::{HostPort, NetworkError, Protocol};
 
 /// Which of the node's ports: its address (0.0.0.0 for all), protocol and number.
@@ -16,6 +18,23 @@ struct Target {
     pod: String,
     address: Ipv4Addr,
     port: u16,
+}
+
+impl Target {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            address: self.address,
+            port: self.port,
+        }
+    }
+}
+
+/// The same port as Services' fronts are written.
+fn front((address, protocol, port): &Port) -> Front {
+    match address.is_unspecified() {
+        true => Front::NodePort(*protocol, *port),
+        false => Front::Address(*address, *protocol, *port),
+    }
 }
 
 /// All of them.
@@ -57,7 +76,7 @@ impl HostPorts {
         own.map(|(port, target)| (*port, target.clone())).collect()
     }
 
-    /// Replaces a pod's ports.
+    /// Replaces a pod's ports. Returns which flows are stale afterwards.
     pub(super) fn replace(
         &mut self,
         pod: &str,
@@ -65,7 +84,8 @@ impl HostPorts {
         ports: &[HostPort],
         batch: &mut Batch,
         hairpins: &mut Hairpins,
-    ) {
+    ) -> Vec<Stale> {
+        let mut stale = Vec::new();
         let old = self.of(pod);
         let wanted = wanted(pod, address, ports);
         for (port, target) in old
@@ -75,14 +95,17 @@ impl HostPorts {
             delete(batch, port);
             hairpins.remove(target.address);
             self.ports.remove(port);
+            stale.extend(Stale::between(front(port), &[target.endpoint()], &[]));
         }
         for (port, target) in wanted {
             if old.get(&port) != Some(&target) {
                 add(batch, &port, &target);
                 hairpins.add(target.address);
+                stale.extend(Stale::between(front(&port), &[], &[target.endpoint()]));
                 self.ports.insert(port, target);
             }
         }
+        stale
     }
 
     /// Empties the kernel's maps.

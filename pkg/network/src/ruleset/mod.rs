@@ -23,6 +23,7 @@ mod services;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::conntrack::{self, Stale};
 use crate::nft::{Batch, NftError, NftSocket};
 use crate::service::plan::ServicePlan;
 use crate::{HostPort, NetworkError, NodeNetworkConfig};
@@ -40,8 +41,18 @@ pub(crate) struct Ruleset {
     host_ports: HostPorts,
     services: Services,
     hairpins: Hairpins,
-    /// False while the kernel may have something other than what is noted here.
-    known: bool,
+    kernel: Kernel,
+}
+
+/// What the kernel's table is to our notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    /// The table of an earlier run.
+    Inherited,
+    /// As noted.
+    Known,
+    /// Behind our notes, since a change failed.
+    Unknown,
 }
 
 impl Ruleset {
@@ -57,7 +68,7 @@ impl Ruleset {
             host_ports: HostPorts::default(),
             services: Services::default(),
             hairpins: Hairpins::default(),
-            known: false,
+            kernel: Kernel::Inherited,
         };
         for (pod, address, ports) in host_ports {
             ruleset.host_ports.seed(pod, address, ports);
@@ -95,9 +106,9 @@ impl Ruleset {
         self.services
             .write_all(&mut batch, &mut self.hairpins, &self.base.pod_cidr);
         self.hairpins.write(&mut batch);
-        self.known = false;
+        self.kernel = Kernel::Unknown;
         self.commit(batch)?;
-        self.known = true;
+        self.kernel = Kernel::Known;
         Ok(())
     }
 
@@ -106,7 +117,7 @@ impl Ruleset {
     fn commit(&mut self, batch: Batch) -> Result<(), NetworkError> {
         let result = self.socket.commit(batch);
         if result.is_err() {
-            self.known = false;
+            self.kernel = Kernel::Unknown;
         }
         result.map_err(|error| self.error(error))
     }
@@ -119,14 +130,30 @@ impl Ruleset {
         ports: &[HostPort],
     ) -> Result<(), NetworkError> {
         self.host_ports.check(pod, ports)?;
-        if !self.known {
-            return self.set_host_ports_in_inherited(pod, address, ports);
-        }
         let mut batch = self.batch();
-        self.host_ports
-            .replace(pod, address, ports, &mut batch, &mut self.hairpins);
+        let stale = match self.kernel {
+            Kernel::Inherited => return self.set_host_ports_in_inherited(pod, address, ports),
+            Kernel::Unknown => {
+                self.host_ports.seed(pod, address, ports);
+                return self.rebuild();
+            }
+            Kernel::Known => self
+                .host_ports
+                .replace(pod, address, ports, &mut batch, &mut self.hairpins),
+        };
         self.hairpins.write(&mut batch);
-        self.commit(batch)
+        self.commit(batch)?;
+        self.forget(&stale);
+        Ok(())
+    }
+
+    /// Flows that live on only delay what is right: not a failure.
+    fn forget(&mut self, stale: &[Stale]) {
+        match conntrack::forget(self.socket.netlink(), stale) {
+            Ok(0) => {}
+            Ok(flows) => tracing::debug!(flows, "UDP flows to endpoints that are gone forgotten"),
+            Err(error) => tracing::warn!(%error, "UDP flows to endpoints that are gone not forgotten"),
+        }
     }
 
     /// The table is an earlier run's and keeps its Services for the moment they are not known yet; its
@@ -167,13 +194,17 @@ impl Ruleset {
             self.services.keep_only(&plans);
         }
         let mut batch = self.batch();
-        self.services
+        let stale = self
+            .services
             .change(plans, &mut batch, &mut self.hairpins, &self.base.pod_cidr);
-        if whole || !self.known {
-            return self.rebuild();
+        if whole || self.kernel != Kernel::Known {
+            self.rebuild()?;
+        } else {
+            self.hairpins.write(&mut batch);
+            self.commit(batch)?;
         }
-        self.hairpins.write(&mut batch);
-        self.commit(batch)
+        self.forget(&stale);
+        Ok(())
     }
 
     /// Deletes the table.
@@ -181,7 +212,8 @@ impl Ruleset {
         let mut batch = self.batch();
         batch.add_table();
         batch.delete_table();
-        self.known = false;
-        self.commit(batch)
+        self.commit(batch)?;
+        self.kernel = Kernel::Unknown;
+        Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Services in the table: what each of them wants, and the changes from what the kernel has.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::base::{MASQUERADE_MARK, NO_ENDPOINT_NODE_PORTS, NO_ENDPOINTS, NODE_PORTS, SERVICE_IPS};
 use super::hairpin::Hairpins;
 use crate::Cidr;
+use crate::conntrack::Stale;
 use crate::nft::{Batch, Element, Verdict, concat};
 use crate::service::plan::{Chain, Front, ServicePlan, Target};
 
@@ -38,18 +39,21 @@ impl Services {
         self.claims.retain(|_, claims| !claims.is_empty());
     }
 
-    /// Replaces the plans of some Services and writes what the kernel must change.
+    /// Replaces the plans of some Services and writes what the kernel must change. Returns which flows
+    /// are stale afterwards.
     pub(super) fn change(
         &mut self,
         plans: Vec<(Arc<str>, ServicePlan)>,
         batch: &mut Batch,
         hairpins: &mut Hairpins,
         pod_cidr: &Cidr,
-    ) {
+    ) -> Vec<Stale> {
         let mut changes = Changes::default();
+        let mut stale = Vec::new();
         for (service, plan) in plans {
             let old = self.plans.remove(&service).unwrap_or_default();
             if old != plan {
+                stale.extend(stale_flows(&old, &plan));
                 self.change_claims(&service, &old, &plan, &mut changes);
                 change_chains(&old, &plan, &mut changes);
                 endpoints_in(&old, pod_cidr).for_each(|address| hairpins.remove(address));
@@ -60,6 +64,7 @@ impl Services {
             }
         }
         self.write(changes, batch);
+        stale
     }
 
     fn change_claims(
@@ -165,6 +170,13 @@ fn change_chains(old: &ServicePlan, new: &ServicePlan, changes: &mut Changes) {
             Some(_) => {}
         }
     }
+}
+
+fn stale_flows(old: &ServicePlan, new: &ServicePlan) -> impl Iterator<Item = Stale> {
+    let fronts: BTreeSet<_> = old.fronts.keys().chain(new.fronts.keys()).copied().collect();
+    fronts
+        .into_iter()
+        .filter_map(|front| Stale::between(front, old.endpoints(&front), new.endpoints(&front)))
 }
 
 fn endpoints_in(plan: &ServicePlan, range: &Cidr) -> impl Iterator<Item = std::net::Ipv4Addr> {
