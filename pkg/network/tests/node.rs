@@ -260,6 +260,33 @@ fn removal_leaves_nothing_behind() {
 }
 
 #[test]
+fn two_instances_live_side_by_side() {
+    on_a_node(|node| async move {
+        let first = node.start();
+        let second = kobune_network::NodeNetwork::start(kobune_network::NodeNetworkConfig {
+            cluster_cidr: "10.52.0.0/16".parse().unwrap(),
+            service_cidr: "10.53.0.0/16".parse().unwrap(),
+            pod_cidr: "10.52.0.0/24".parse().unwrap(),
+            cluster_dns: Some(Ipv4Addr::new(10, 53, 0, 10)),
+            bridge: kobune_network::NodeNetworkConfig::bridge_for("b"),
+            state_dir: node.state.path().join("b"),
+            instance: "b".into(),
+            ..node.config()
+        })
+        .unwrap();
+        let (a, b) = (Pod::new(&first, "a").await, Pod::new(&second, "b").await);
+        assert_eq!(b.namespace.ask(WORLD_IP, 80).unwrap().1, NODE_IP.to_string());
+        assert_eq!(ask(b.ip(), 8080).unwrap().0, "b");
+        first.remove_all().await.unwrap();
+        assert_eq!(ask(b.ip(), 8080).unwrap().0, "b");
+        assert_eq!(b.namespace.ask(WORLD_IP, 80).unwrap().1, NODE_IP.to_string());
+        assert!(ask(a.ip(), 8080).map_or(true, |(name, _)| name == "world"));
+        second.remove_all().await.unwrap();
+        assert_eq!(sh("nft list ruleset"), "");
+    });
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused() {
     on_a_node(|node| async move {
         let refused = |change: fn(&mut kobune_network::NodeNetworkConfig)| {

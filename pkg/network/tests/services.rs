@@ -231,6 +231,39 @@ fn a_udp_client_that_goes_on_sending_gets_a_living_endpoint() {
 }
 
 #[test]
+fn a_remembered_client_comes_to_the_same_endpoint_while_it_is_there() {
+    on_a_node(|node| async move {
+        let (network, a, b) = two_pods(&node).await;
+        let (c, client) = (Pod::new(&network, "c").await, Pod::new(&network, "client").await);
+        let sticky = |seconds: u32, endpoints: &[Ipv4Addr]| {
+            let spec = json!({"clusterIP": WEB, "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}},
+                "ports": [{"name": "tcp", "port": 80, "nodePort": 30080}]});
+            service("web", spec, endpoints)
+        };
+        let all = [(&a, "a"), (&b, "b"), (&c, "c")];
+        set(&network, sticky(100, &all.map(|(pod, _)| pod.ip()))).await;
+        let first = client.namespace.who_answers(WEB, 80);
+        assert_eq!(first.len(), 1);
+        // Others come and go: nothing changes for this client.
+        let others: Vec<_> = all.iter().filter(|(_, name)| !first.contains(*name)).collect();
+        let own = all.iter().find(|(_, name)| first.contains(*name)).unwrap().0.ip();
+        set(&network, sticky(100, &[own, others[0].0.ip()])).await;
+        assert_eq!(client.namespace.who_answers(WEB, 80), first);
+        // Its endpoint goes: another one, and again always the same.
+        set(&network, sticky(100, &[others[0].0.ip(), others[1].0.ip()])).await;
+        let second = client.namespace.who_answers(WEB, 80);
+        assert!(second.len() == 1 && second != first);
+        assert_eq!(node.world.who_answers(NODE_IP, 30080).len(), 1);
+        set(&network, sticky(1, &all.map(|(pod, _)| pod.ip()))).await;
+        set(&network, web(&[a.ip(), b.ip()])).await;
+        assert_eq!(client.namespace.who_answers(WEB, 80).len(), 2);
+        set(&network, ("shop/web".into(), ServicePlan::default())).await;
+        assert!(!sh("nft list table ip kobune").contains("clients-of"));
+    });
+}
+
+#[test]
 fn two_services_with_one_address_share_it_in_the_order_they_came() {
     on_a_node(|node| async move {
         let (network, a, b) = two_pods(&node).await;

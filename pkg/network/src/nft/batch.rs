@@ -9,6 +9,7 @@ const NLM_F_APPEND: u16 = 0x800;
 /// The elements of one message, in bytes: their list's length must fit 16 bits.
 const ELEMENTS_AT_MOST: usize = 48 * 1024;
 pub(super) const ANONYMOUS_MAP: &str = "__map%d";
+pub(super) const ANONYMOUS_SET: &str = "__set%d";
 
 /// Where in the kernel's path of a packet a chain stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,12 @@ impl SetKind {
 pub struct AnonymousMap {
     pub(super) id: u32,
     pub(super) size: u32,
+}
+
+/// A set that lives as long as the one rule that uses it.
+#[derive(Debug, Clone, Copy)]
+pub struct AnonymousSet {
+    pub(super) id: u32,
 }
 
 /// Changes to one table of the `ip` family, applied together by [`super::NftSocket::commit`].
@@ -225,6 +232,50 @@ impl Batch {
             elements,
         );
         map
+    }
+
+    /// Adds a set of addresses and ports, to be used by the one rule added next.
+    pub fn add_target_set<'a>(
+        &mut self,
+        targets: impl ExactSizeIterator<Item = &'a [u8; 8]>,
+    ) -> AnonymousSet {
+        self.maps += 1;
+        let (id, size) = (self.maps, targets.len() as u32);
+        self.command(c::NEW_SET, NLM_F_CREATE, c::SET_TABLE, |m| {
+            m.text(c::SET_NAME, ANONYMOUS_SET);
+            m.attribute(
+                c::SET_FLAGS,
+                &(c::FLAG_ANONYMOUS | c::FLAG_CONSTANT).to_be_bytes(),
+            );
+            shape(m, ADDRESS_PORT, None);
+            m.nested(c::SET_DESCRIPTION, |m| {
+                m.attribute(c::DESCRIPTION_SIZE, &size.to_be_bytes())
+            });
+            m.attribute(c::SET_ID, &id.to_be_bytes());
+        });
+        let elements = targets.map(|target| Element::Key(target));
+        self.elements(c::NEW_ELEMENTS, NLM_F_CREATE, ANONYMOUS_SET, Some(id), elements);
+        AnonymousSet { id }
+    }
+
+    /// Adds a map from clients' addresses to addresses and ports that rules fill
+    /// ([`Rule::translate_and_remember`]) and that forgets what was not used for so long.
+    pub fn add_client_map(&mut self, name: &str, seconds: u32) {
+        self.maps += 1;
+        let id = self.maps;
+        self.command(c::NEW_SET, NLM_F_CREATE, c::SET_TABLE, |m| {
+            m.text(c::SET_NAME, name);
+            let flags = c::FLAG_MAP | c::FLAG_TIMEOUT | c::FLAG_EVALUATED;
+            m.attribute(c::SET_FLAGS, &flags.to_be_bytes());
+            shape(m, (c::TYPE_IPV4, 4), Some(ADDRESS_PORT));
+            m.attribute(c::SET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+            m.attribute(c::SET_ID, &id.to_be_bytes());
+        });
+    }
+
+    /// Deletes a named set or map that no rule uses any more.
+    pub fn delete_set(&mut self, name: &str) {
+        self.command(c::DEL_SET, 0, c::SET_TABLE, |m| m.text(c::SET_NAME, name));
     }
 
     /// Adds elements to a named set or map. One that is there with other data is a failure.

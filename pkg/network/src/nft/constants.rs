@@ -7,6 +7,7 @@ pub(super) const BATCH_END: u16 = 0x11;
 /// Message types, as they are sent: subsystem and number.
 pub(super) const NEW_TABLE: u16 = SUBSYSTEM << 8;
 pub(super) const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
+pub(super) const DEL_SET: u16 = SUBSYSTEM << 8 | 11;
 pub(super) const DEL_TABLE: u16 = SUBSYSTEM << 8 | 2;
 pub(super) const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 pub(super) const DEL_CHAIN: u16 = SUBSYSTEM << 8 | 5;
@@ -41,6 +42,10 @@ pub(super) const SET_DATA_TYPE: u16 = 6;
 pub(super) const SET_DATA_LENGTH: u16 = 7;
 pub(super) const SET_DESCRIPTION: u16 = 9;
 pub(super) const SET_ID: u16 = 10;
+pub(super) const SET_TIMEOUT: u16 = 11;
+pub(super) const FLAG_TIMEOUT: u32 = 16;
+/// Rules change it.
+pub(super) const FLAG_EVALUATED: u32 = 32;
 pub(super) const DESCRIPTION_SIZE: u16 = 1;
 pub(super) const FLAG_ANONYMOUS: u32 = 1;
 pub(super) const FLAG_CONSTANT: u32 = 2;
@@ -70,4 +75,6 @@ pub(super) const TYPE_PORT: u32 = 13;
 pub(super) const REGISTER_VERDICT: u32 = 0;
 /// The first 16-byte register; its four 4-byte parts are 8 to 11, the next one's 12 to 15.
 pub(super) const REGISTER_1: u32 = 1;
+/// The second 16-byte register.
+pub(super) const REGISTER_2: u32 = 2;
 pub(super) const REGISTER_1_PARTS: [u32; 4] = [REGISTER_1, 9, 10, 11];

@@ -21,6 +21,7 @@ impl Batch {
             c::NEW_RULE => format!("add rule in chain {}", name(c::RULE_CHAIN)),
             c::DEL_RULE => format!("flush chain {}", name(c::RULE_CHAIN)),
             c::NEW_SET => format!("add set {}", name(c::SET_NAME)),
+            c::DEL_SET => format!("delete set {}", name(c::SET_NAME)),
             c::NEW_ELEMENTS => format!("add elements to {}", name(c::ELEMENTS_SET)),
             c::DEL_ELEMENTS => format!("delete elements from {}", name(c::ELEMENTS_SET)),
             other => format!("change {sequence} of type {other}"),

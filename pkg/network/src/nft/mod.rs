@@ -10,7 +10,7 @@ mod elements;
 mod rule;
 mod transaction;
 
-pub use batch::{AnonymousMap, Batch, ChainKind, Hook, SetKind};
+pub use batch::{AnonymousMap, AnonymousSet, Batch, ChainKind, Hook, SetKind};
 pub use elements::{Element, Verdict, concat};
 pub use rule::Rule;
 pub use transaction::{NftError, NftSocket};

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::batch::AnonymousMap;
+use super::batch::{AnonymousMap, AnonymousSet};
 use super::constants as c;
 use super::elements::Verdict;
 use crate::netlink::Messages;
@@ -24,6 +24,8 @@ const FIB_DESTINATION: u32 = 2;
 const RTN_LOCAL: u32 = 2;
 const RANDOM: u32 = 1;
 const DESTINATION_NAT: u32 = 1;
+const DYNSET_UPDATE: u32 = 1;
+const DYNSET_DELETE: u32 = 2;
 const RANDOM_FULLY: u32 = 16;
 const ICMP_UNREACHABLE: u32 = 0;
 const TCP_RESET: u32 = 1;
@@ -270,6 +272,10 @@ impl Rule<'_> {
 
     /// `dnat to numgen random mod N map { 0: ADDRESS . PORT, … }`
     pub fn translate_to_random(&mut self, map: &AnonymousMap) -> &mut Self {
+        self.choose(map).translate_destination()
+    }
+
+    fn choose(&mut self, map: &AnonymousMap) -> &mut Self {
         self.expression("numgen", |m| {
             m.attribute(1, &c::REGISTER_1.to_be_bytes());
             m.attribute(2, &map.size.to_be_bytes());
@@ -277,7 +283,6 @@ impl Rule<'_> {
             m.attribute(4, &0u32.to_be_bytes());
         })
         .lookup(super::batch::ANONYMOUS_MAP, Some(map.id), Some(c::REGISTER_1))
-        .translate_destination()
     }
 
     /// `dnat to ADDRESS:PORT`
@@ -293,6 +298,43 @@ impl Rule<'_> {
             m.attribute(1, &register.to_be_bytes());
             m.nested(2, |m| m.attribute(c::DATA_VALUE, bytes));
         })
+    }
+
+    fn load_client(&mut self) -> &mut Self {
+        self.payload(NETWORK, SOURCE_ADDRESS, 4, c::REGISTER_2)
+    }
+
+    /// Changes this packet's client's entry in a map of clients; an update of one that is there only
+    /// makes it live longer.
+    fn change_client(&mut self, map: &str, operation: u32) -> &mut Self {
+        self.expression("dynset", |m| {
+            m.text(1, map);
+            m.attribute(3, &operation.to_be_bytes());
+            m.attribute(4, &c::REGISTER_2.to_be_bytes());
+            m.attribute(5, &c::REGISTER_1.to_be_bytes());
+        })
+    }
+
+    /// Goes where this client went before, if that is still among the endpoints.
+    pub fn translate_as_remembered(&mut self, map: &str, endpoints: &AnonymousSet) -> &mut Self {
+        self.load_client()
+            .expression("lookup", |m| {
+                m.text(1, map);
+                m.attribute(2, &c::REGISTER_2.to_be_bytes());
+                m.attribute(3, &c::REGISTER_1.to_be_bytes());
+            })
+            .lookup(super::batch::ANONYMOUS_SET, Some(endpoints.id), None)
+            .change_client(map, DYNSET_UPDATE)
+            .translate_destination()
+    }
+
+    /// Goes to one of the endpoints by chance, and remembers it for this client.
+    pub fn translate_and_remember(&mut self, map: &str, endpoints: &AnonymousMap) -> &mut Self {
+        self.load_client()
+            .choose(endpoints)
+            .change_client(map, DYNSET_DELETE)
+            .change_client(map, DYNSET_UPDATE)
+            .translate_destination()
     }
 
     /// `masquerade`, optionally `fully-random`

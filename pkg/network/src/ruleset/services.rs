@@ -26,6 +26,9 @@ struct Changes {
     new: Vec<(String, Chain)>,
     changed: Vec<(String, Chain)>,
     gone: Vec<String>,
+    /// Maps of remembered clients, by name and seconds.
+    new_clients: Vec<(String, u32)>,
+    gone_clients: Vec<String>,
 }
 
 impl Services {
@@ -116,16 +119,19 @@ impl Services {
         for (name, _) in &changes.new {
             batch.add_chain(name);
         }
-        for (name, _) in &changes.changed {
+        for name in changes.changed.iter().map(|(name, _)| name).chain(&changes.gone) {
             batch.flush_chain(name);
+        }
+        for name in &changes.gone_clients {
+            batch.delete_set(name);
+        }
+        for (name, seconds) in &changes.new_clients {
+            batch.add_client_map(name, *seconds);
         }
         for (name, chain) in changes.new.iter().chain(&changes.changed) {
             write_rules(batch, name, chain);
         }
         added.write(|set, elements| batch.add_new_elements(set, elements.iter().map(Key::element)));
-        for name in &changes.gone {
-            batch.flush_chain(name);
-        }
         for name in &changes.gone {
             batch.delete_chain(name);
         }
@@ -156,6 +162,15 @@ impl Changes {
     }
 }
 
+fn affinity(plan: &ServicePlan, chain: &str) -> Option<u32> {
+    plan.chains.get(chain)?.affinity()
+}
+
+/// The name of the map of a chain's remembered clients.
+fn clients(chain: &str) -> String {
+    format!("clients-of-{chain}")
+}
+
 fn change_chains(old: &ServicePlan, new: &ServicePlan, changes: &mut Changes) {
     changes.gone.extend(
         old.chains
@@ -163,7 +178,17 @@ fn change_chains(old: &ServicePlan, new: &ServicePlan, changes: &mut Changes) {
             .filter(|name| !new.chains.contains_key(*name))
             .cloned(),
     );
+    for (name, chain) in &old.chains {
+        if chain.affinity().is_some() && affinity(new, name) != chain.affinity() {
+            changes.gone_clients.push(clients(name));
+        }
+    }
     for (name, chain) in &new.chains {
+        if let Some(seconds) = chain.affinity()
+            && affinity(old, name) != Some(seconds)
+        {
+            changes.new_clients.push((clients(name), seconds));
+        }
         match old.chains.get(name) {
             None => changes.new.push((name.clone(), chain.clone())),
             Some(before) if before != chain => changes.changed.push((name.clone(), chain.clone())),
@@ -188,27 +213,45 @@ fn endpoints_in(plan: &ServicePlan, range: &Cidr) -> impl Iterator<Item = std::n
 }
 
 fn write_rules(batch: &mut Batch, name: &str, chain: &Chain) {
-    match chain {
-        Chain::Balance { endpoints, .. } => match endpoints.as_slice() {
-            [] => {}
-            [only] => batch.add_rule(name, |rule| {
-                rule.translate_to(only.address, only.port);
-            }),
-            several => {
-                let targets: Vec<_> = several
-                    .iter()
-                    .map(|endpoint| concat::address_port(endpoint.address, endpoint.port))
-                    .collect();
-                let map = batch.add_targets(targets.iter());
-                batch.add_rule(name, |rule| {
-                    rule.translate_to_random(&map);
-                });
-            }
-        },
-        Chain::External { to } => batch.add_rule(name, |rule| {
-            rule.mark(MASQUERADE_MARK).verdict(Verdict::Goto(to));
+    let endpoints = match chain {
+        Chain::Balance { endpoints, .. } => endpoints,
+        Chain::External { to } => {
+            return batch.add_rule(name, |rule| {
+                rule.mark(MASQUERADE_MARK).verdict(Verdict::Goto(to));
+            });
+        }
+    };
+    let targets: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| concat::address_port(endpoint.address, endpoint.port))
+        .collect();
+    match (endpoints.as_slice(), chain.affinity()) {
+        ([], _) => {}
+        (_, Some(_)) => write_affinity(batch, name, &targets),
+        ([only], None) => batch.add_rule(name, |rule| {
+            rule.translate_to(only.address, only.port);
         }),
+        (_, None) => {
+            let map = batch.add_targets(targets.iter());
+            batch.add_rule(name, |rule| {
+                rule.translate_to_random(&map);
+            });
+        }
     }
+}
+
+/// Clients go where they went before; others, and those whose endpoint is gone, anywhere. What is
+/// remembered stays when endpoints come and go, but not when the whole table is made anew.
+fn write_affinity(batch: &mut Batch, name: &str, targets: &[[u8; 8]]) {
+    let clients = clients(name);
+    let set = batch.add_target_set(targets.iter());
+    batch.add_rule(name, |rule| {
+        rule.translate_as_remembered(&clients, &set);
+    });
+    let map = batch.add_targets(targets.iter());
+    batch.add_rule(name, |rule| {
+        rule.translate_and_remember(&clients, &map);
+    });
 }
 
 /// A key of one of the four sets, with the verdict it leads to.

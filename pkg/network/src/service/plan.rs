@@ -53,10 +53,13 @@ pub struct Endpoint {
 /// A chain of a Service's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chain {
-    /// Every connection to one of these, by chance. (`sessionAffinity: ClientIP` belongs here.)
+    /// Every connection to one of these, by chance.
     Balance {
         /// At least one.
         endpoints: Vec<Endpoint>,
+        /// `sessionAffinity: ClientIP`: for so many seconds after its last connection, a client comes to
+        /// the same endpoint again, as long as that is there.
+        affinity: Option<u32>,
     },
     /// From outside the cluster: the answers must come back through this node.
     External {
@@ -69,8 +72,16 @@ impl Chain {
     /// The chain's endpoints.
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
-            Self::Balance { endpoints } => endpoints,
+            Self::Balance { endpoints, .. } => endpoints,
             Self::External { .. } => &[],
+        }
+    }
+
+    /// For how many seconds clients are remembered.
+    pub fn affinity(&self) -> Option<u32> {
+        match self {
+            Self::Balance { affinity, .. } => *affinity,
+            Self::External { .. } => None,
         }
     }
 }
@@ -144,6 +155,7 @@ pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &NodeView) -> Se
         let mut ways = Ways {
             plan: &mut plan,
             endpoints,
+            affinity: affinity(spec),
             suffix,
         };
         let inside = ways.inside(spec);
@@ -196,6 +208,21 @@ fn external_addresses(service: &Service, spec: &ServiceSpec) -> BTreeSet<Ipv4Add
         .chain(balancer)
         .filter_map(|address| address.parse().ok())
         .collect()
+}
+
+/// Seconds; three hours unless told otherwise.
+fn affinity(spec: &ServiceSpec) -> Option<u32> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let config = spec
+        .session_affinity_config
+        .as_ref()
+        .and_then(|config| config.client_ip.as_ref());
+    let seconds = config
+        .and_then(|config| config.timeout_seconds)
+        .and_then(|seconds| u32::try_from(seconds).ok());
+    Some(seconds.filter(|seconds| *seconds > 0).unwrap_or(10_800))
 }
 
 /// The endpoints of one port: of the cluster, and of this node.
@@ -279,6 +306,7 @@ fn readiness(endpoint: &SliceEndpoint) -> Readiness {
 struct Ways<'a> {
     plan: &'a mut ServicePlan,
     endpoints: Endpoints,
+    affinity: Option<u32>,
     suffix: String,
 }
 
@@ -312,7 +340,13 @@ impl Ways<'_> {
             return Target::Reject;
         }
         let endpoints = self.endpoints.cluster.clone();
-        self.chain("service", Chain::Balance { endpoints })
+        self.chain(
+            "service",
+            Chain::Balance {
+                endpoints,
+                affinity: self.affinity,
+            },
+        )
     }
 
     fn local(&mut self) -> Target {
@@ -324,7 +358,13 @@ impl Ways<'_> {
             };
         }
         let endpoints = self.endpoints.local.clone();
-        self.chain("local", Chain::Balance { endpoints })
+        self.chain(
+            "local",
+            Chain::Balance {
+                endpoints,
+                affinity: self.affinity,
+            },
+        )
     }
 
     fn chain(&mut self, kind: &str, chain: Chain) -> Target {

@@ -154,6 +154,22 @@ fn the_address_this_node_answers_itself_is_left_alone() {
 }
 
 #[test]
+fn clients_are_remembered_when_asked_for() {
+    let affinity = |more| {
+        let plan = of(
+            &cluster_ip(more),
+            &[slice(8080, json!([{"addresses": ["10.42.0.3"]}]))],
+        );
+        plan.chains["service/shop/web/tcp/80"].affinity()
+    };
+    assert_eq!(affinity(json!({"sessionAffinity": "None"})), None);
+    assert_eq!(affinity(json!({"sessionAffinity": "ClientIP"})), Some(10_800));
+    let config =
+        json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}});
+    assert_eq!(affinity(config), Some(5));
+}
+
+#[test]
 fn ports_are_matched_by_name_and_protocol() {
     let service = cluster_ip(json!({"ports": [{"name": "other", "port": 80}]}));
     let plan = of(&service, &[slice(8080, json!([{"addresses": ["10.42.0.3"]}]))]);
@@ -185,7 +201,7 @@ proptest! {
         for chain in plan.chains.values() {
             match chain {
                 Chain::External { to } => { led.insert(to); }
-                Chain::Balance { endpoints } => prop_assert!(!endpoints.is_empty()),
+                Chain::Balance { endpoints, .. } => prop_assert!(!endpoints.is_empty()),
             }
         }
         prop_assert_eq!(led.len(), plan.chains.len());
