@@ -1,5 +1,7 @@
 //! The resolver over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 #[path = "../../network/tests/cluster/mod.rs"]
 mod cluster;
 

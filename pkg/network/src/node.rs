@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::address::Pool;
@@ -111,7 +111,7 @@ impl NodeNetwork {
         .await
     }
 
-    fn attach_now(&self, pod_uid: &str, netns: &PathBuf, name: &str) -> Result<PodAddress, NetworkError> {
+    fn attach_now(&self, pod_uid: &str, netns: &Path, name: &str) -> Result<PodAddress, NetworkError> {
         let doing = || NetworkError::link(format!("linking pod {pod_uid} in {}", netns.display()));
         let namespace = namespace::open(netns).map_err(doing())?;
         let address = lock(&self.pool).allocate(pod_uid)?;

@@ -1,5 +1,7 @@
 //! From the API's objects to the kernel's rules.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod cluster;
 mod machine;
 

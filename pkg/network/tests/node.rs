@@ -1,5 +1,7 @@
 //! Pods' links and addresses on a real kernel.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod machine;
 
 use std::collections::HashSet;

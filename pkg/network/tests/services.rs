@@ -1,5 +1,7 @@
 //! Services on a real kernel.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod machine;
 
 use std::collections::BTreeSet;
@@ -62,7 +64,22 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 
 #[test]
 fn connections_to_a_service_reach_all_endpoints_from_everywhere() {
+    reach_from_everywhere("0");
+}
+
+/// Docker switches it on for the whole machine.
+#[test]
+fn the_same_holds_where_bridges_apply_packet_rules() {
+    reach_from_everywhere("1");
+}
+
+fn reach_from_everywhere(bridge_rules: &'static str) {
     on_a_node(|node| async move {
+        let switch = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        if !std::path::Path::new(switch).exists() && bridge_rules == "1" {
+            return eprintln!("this kernel has no br_netfilter: nothing to test");
+        }
+        let _ = std::fs::write(switch, bridge_rules);
         let (network, a, b) = two_pods(&node).await;
         let client = Pod::new(&network, "client").await;
         set(&network, web(&[a.ip(), b.ip()])).await;
@@ -85,6 +102,37 @@ fn connections_to_a_service_reach_all_endpoints_from_everywhere() {
             client.namespace.ask(WEB, 81).unwrap_err().kind(),
             ErrorKind::ConnectionRefused
         );
+    });
+}
+
+#[test]
+fn the_cluster_dns_address_is_answered_on_the_node() {
+    on_a_node(|node| async move {
+        let (network, a, _) = two_pods(&node).await;
+        let dns = Ipv4Addr::new(10, 43, 0, 10);
+        let socket = std::net::UdpSocket::bind((dns, 53)).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(format!("dns {}", peer.ip()).as_bytes(), peer);
+            }
+        });
+        let spec = json!({"clusterIP": dns, "ports": [{"name": "udp", "port": 53, "protocol": "UDP"}]});
+        set(&network, service("kube-dns", spec, &[])).await;
+        // A host port of the same number takes none of it.
+        let taker = kobune_network::HostPort {
+            protocol: kobune_network::Protocol::Udp,
+            host_ip: None,
+            host_port: 53,
+            container_port: 8080,
+        };
+        network.set_host_ports(&a.uid, a.ip(), vec![taker]).await.unwrap();
+        assert_eq!(
+            a.namespace.ask_udp(dns, 53).unwrap(),
+            ("dns".into(), a.ip().to_string())
+        );
+        assert_eq!(ask_udp(dns, 53).unwrap().0, "dns");
+        assert_eq!(node.world.ask_udp(NODE_IP, 53).unwrap().0, "a");
     });
 }
 

@@ -1,6 +1,10 @@
 //! A cluster's API as far as the caches need it: lists and watches of what a test puts in.
 
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "no test uses all; a test ends at the first surprise"
+)]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

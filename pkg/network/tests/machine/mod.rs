@@ -2,7 +2,11 @@
 //! any address (as the gateways of some clouds do), and pods. Each test has a node of its own; the
 //! machine's own links and tables are never touched.
 
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "no test uses all; a test ends at the first surprise"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
