@@ -69,6 +69,27 @@ fn auth(entry: Entry) -> RegistryAuth {
     }
 }
 
+/// The whole name of an image: `nginx` is `docker.io/library/nginx:latest`.
+pub fn whole_name(image: &str) -> String {
+    let (registry, path) = registry_and_path(image);
+    let digest = image.split_once('@').map(|(_, digest)| format!("@{digest}"));
+    let tagged = path.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    match (digest, tagged) {
+        (Some(digest), _) => format!("{registry}/{path}{digest}"),
+        (None, true) => format!("{registry}/{path}"),
+        (None, false) => format!("{registry}/{path}:latest"),
+    }
+}
+
+/// A whole name without its tag or digest.
+pub fn repository(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
 /// `nginx` is `docker.io` and `library/nginx`.
 fn registry_and_path(image: &str) -> (String, String) {
     let image = image.split('@').next().unwrap_or(image);
@@ -115,6 +136,18 @@ mod tests {
     fn secret(config: serde_json::Value) -> Secret {
         let bytes = base64::engine::general_purpose::STANDARD.encode(config.to_string());
         serde_json::from_value(json!({"data": {".dockerconfigjson": bytes}})).unwrap()
+    }
+
+    #[test]
+    fn short_names_are_completed() {
+        assert_eq!(whole_name("nginx"), "docker.io/library/nginx:latest");
+        assert_eq!(whole_name("a/b:1"), "docker.io/a/b:1");
+        assert_eq!(
+            whole_name("localhost:5000/x@sha256:1"),
+            "localhost:5000/x@sha256:1"
+        );
+        assert_eq!(repository("localhost:5000/x:1"), "localhost:5000/x");
+        assert_eq!(repository("localhost:5000/x@sha256:1"), "localhost:5000/x");
     }
 
     #[test]

@@ -196,6 +196,12 @@ impl Worker {
                 Ok(pod) => Ok(revision(&pod)),
                 // Gone, or another pod of that name: nobody is left to read it.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+                // Refused for what it says: the same again would be refused again, and a pod that is
+                // to go must not wait for it.
+                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 413 | 422) => {
+                    tracing::error!(pod = %name, message = %status.message, "a pod's status was refused");
+                    Ok(None)
+                }
                 Err(error) => Err(error.to_string()),
             })
         });
