@@ -289,7 +289,7 @@ fn encode(reply: &Message, limit: u16) -> Option<Vec<u8>> {
         return Some(bytes);
     }
     let mut short = Message::new(reply.metadata.id, MessageType::Response, reply.metadata.op_code);
-    short.metadata = reply.metadata.clone();
+    short.metadata = reply.metadata;
     short.metadata.truncation = true;
     short.add_queries(reply.queries.iter().cloned());
     if let Some(edns) = &reply.edns {
