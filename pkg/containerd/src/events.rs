@@ -7,16 +7,18 @@
 //! Subscribe answers only with the first event. So we publish one: when it comes back, nothing
 //! that happens from then on is missed, and a list made after it completes the picture.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use containerd_client::events::{TaskExit, TaskOom};
 use containerd_client::services::v1 as api;
 use containerd_client::types::Envelope;
 use jiff::Timestamp;
-use kobune_runtime::{ContainerEvent, ContainerEventKind, Result};
+use kobune_runtime::{ContainerEvent, ContainerEventKind, Error, Result};
 use prost::Message;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use crate::Containerd;
@@ -25,30 +27,38 @@ use crate::container::exit::timestamp;
 
 /// The topic of the event that proves a subscription.
 const PROOF: &str = "/kobune/subscribed";
+/// How long our own event may take to come back.
+const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Containerd {
-    /// Follows the events until shutdown; `loaded` is told when the first list is complete.
-    pub(crate) async fn follow_events(self: Arc<Self>, loaded: tokio::sync::oneshot::Sender<Result<()>>) {
-        let stop = self.stop.clone();
+    /// Follows the events until shutdown; `loaded` is told when the first list is complete. Only
+    /// borrows the runtime: dropping the last handle of it ends this too.
+    pub(crate) async fn follow_events(
+        this: Weak<Self>,
+        stop: CancellationToken,
+        loaded: oneshot::Sender<Result<()>>,
+    ) {
         tokio::select! {
-            () = self.follow(Some(loaded)) => {}
+            () = Self::follow(this, Some(loaded)) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn follow(self: &Arc<Self>, mut loaded: Option<tokio::sync::oneshot::Sender<Result<()>>>) {
+    async fn follow(this: Weak<Self>, mut loaded: Option<oneshot::Sender<Result<()>>>) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.begin().await {
+            let Some(runtime) = this.upgrade() else { return };
+            match runtime.begin().await {
                 Ok(stream) => {
                     pause = FIRST_PAUSE;
                     match loaded.take() {
                         Some(loaded) => drop(loaded.send(Ok(()))),
-                        None => self.tell_resync(),
+                        None => runtime.tell_resync(),
                     }
-                    let error = self.listen(stream).await;
+                    drop(runtime);
+                    let error = Self::listen(&this, stream).await;
                     tracing::warn!(error, "the connection to containerd broke; connecting again");
                 }
                 Err(error) => {
@@ -65,7 +75,12 @@ impl Containerd {
     }
 
     async fn begin(self: &Arc<Self>) -> Result<Streaming<Envelope>> {
-        let stream = self.subscribe().await?;
+        let stream = tokio::time::timeout(SUBSCRIBE_LIMIT, self.subscribe()).await;
+        let stream = stream.unwrap_or_else(|_| {
+            Err(Error::Unavailable {
+                message: "containerd does not deliver events".into(),
+            })
+        })?;
         self.load().await?;
         Ok(stream)
     }
@@ -101,10 +116,13 @@ impl Containerd {
         }
     }
 
-    async fn listen(self: &Arc<Self>, mut stream: Streaming<Envelope>) -> String {
+    async fn listen(this: &Weak<Self>, mut stream: Streaming<Envelope>) -> String {
         loop {
             match stream.message().await {
-                Ok(Some(envelope)) => self.heard(&envelope),
+                Ok(Some(envelope)) => match this.upgrade() {
+                    Some(runtime) => runtime.heard(&envelope),
+                    None => return "nobody listens any more".into(),
+                },
                 Ok(None) => return "containerd ended the stream".into(),
                 Err(status) => return status.message().to_owned(),
             }

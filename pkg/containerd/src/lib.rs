@@ -97,6 +97,8 @@ pub struct Containerd {
     events: broadcast::Sender<ContainerEvent>,
     /// runc's own state, apart from others' on this host.
     runc_root: PathBuf,
+    run_dir: PathBuf,
+    init_program: PathBuf,
     started_at: Timestamp,
     stop: CancellationToken,
     supervisor: Option<Arc<Supervisor>>,
@@ -120,7 +122,7 @@ impl Containerd {
             .init_program
             .clone()
             .unwrap_or_else(|| "/proc/self/exe".into());
-        let sandboxes = Sandboxes::open(&config.run_dir, &config.data_dir, init, cgroups.clone())?;
+        let sandboxes = Sandboxes::open(&config.run_dir, &config.data_dir, init.clone(), cgroups.clone())?;
         let images = Images::open(connection.clone(), &config.snapshotter, config.registries.clone()).await?;
         let this = Arc::new(Self {
             connection,
@@ -134,17 +136,25 @@ impl Containerd {
             images,
             events: broadcast::channel(EVENTS).0,
             runc_root: config.run_dir.join("runc"),
+            run_dir: config.run_dir.clone(),
+            init_program: init.clone(),
             started_at: Timestamp::now(),
             stop: CancellationToken::new(),
             supervisor,
         });
         let (loaded, ready) = tokio::sync::oneshot::channel();
-        tokio::spawn(Arc::clone(&this).follow_events(loaded));
+        tokio::spawn(Self::follow_events(
+            Arc::downgrade(&this),
+            this.stop.clone(),
+            loaded,
+        ));
         ready.await.unwrap_or_else(|_| {
             Err(Error::Unavailable {
                 message: "connecting was interrupted".into(),
             })
         })?;
+        // Whoever kept the containers' output for us may go.
+        logs::keeper::end(&config.run_dir);
         Ok(this)
     }
 
@@ -152,6 +162,10 @@ impl Containerd {
     /// output waits in the FIFOs for the next kobune.
     pub fn disconnect(&self) {
         self.stop.cancel();
+        logs::keeper::start(&self.init_program, &self.run_dir, &self.pump.stop());
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.let_go();
+        }
     }
 
     /// Ends a private containerd (not its containers) and takes this kobune's own mounts away, when
@@ -172,7 +186,7 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.disconnect();
     }
 }
 

@@ -220,6 +220,11 @@ impl Supervisor {
         }
     }
 
+    /// No longer starts containerd again; it runs on, for the next kobune to adopt.
+    pub(crate) fn let_go(&self) {
+        self.stop.cancel();
+    }
+
     /// Ends containerd itself (its shims and containers run on) and waits until it is gone.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();

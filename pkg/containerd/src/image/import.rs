@@ -193,6 +193,11 @@ async fn store_file(
     size: u64,
 ) -> Result<()> {
     let keep = path.ends_with(".json") && size <= JSON_LIMIT;
+    // What lists the images is no part of them.
+    let listing = matches!(
+        path.as_str(),
+        "index.json" | "manifest.json" | "oci-layout" | "repositories"
+    );
     let expected = path
         .strip_prefix("blobs/sha256/")
         .map(|hex| format!("sha256:{hex}"))
@@ -207,7 +212,9 @@ async fn store_file(
             Some(Part::Data(data)) => {
                 if !std::mem::replace(&mut begun, true) {
                     media_type = layer_type(&data);
-                    writer = Writer::begin(lease, &reference, &expected, size).await?;
+                    if !listing {
+                        writer = Writer::begin(lease, &reference, &expected, size).await?;
+                    }
                 }
                 if keep {
                     kept.extend_from_slice(&data);
@@ -230,6 +237,10 @@ async fn store_file(
         }
     }
     if !begun {
+        return Ok(());
+    }
+    if listing {
+        contents.json.insert(path, kept);
         return Ok(());
     }
     let digest = hash.map_or(expected, |hash| format_digest(&hash.finalize()));

@@ -10,6 +10,7 @@
 //! only at end of file, which comes when the shim has copied everything.
 
 mod file;
+pub(crate) mod keeper;
 pub(crate) mod lines;
 
 use std::collections::HashMap;
@@ -139,10 +140,22 @@ impl Pump {
     }
 }
 
-impl Drop for Pump {
-    fn drop(&mut self) {
+impl Pump {
+    /// Ends the thread; the FIFOs, still open, are the caller's.
+    pub(crate) fn stop(&self) -> Vec<File> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let _ = self.shared.wake.write(1);
+        let streams = std::mem::take(&mut *lock(&self.shared.streams));
+        streams
+            .into_values()
+            .filter_map(|stream| stream.fifo.try_clone().ok())
+            .collect()
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        drop(self.stop());
     }
 }
 
