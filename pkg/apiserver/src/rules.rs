@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use kobune_api::apply::{self, ApplyError};
 use kobune_api::decode::{ContentType, DecodeError, Decoded, decode as read};
 use kobune_api::defaults;
 use kobune_api::fields::FieldError;
@@ -184,16 +185,49 @@ pub fn strategic_merge(kind: &Kind, object: &mut Value, patch: &Value) -> Result
     }
 }
 
-/// Server-side apply.
+/// Server-side apply: the intent merged into the live object, if there is one.
 pub fn apply(
-    _call: &Call<'_>,
-    _live: Option<&Value>,
-    _intent: Value,
-    _options: &WriteOptions<'_>,
+    call: &Call<'_>,
+    live: Option<&Value>,
+    intent: Value,
+    options: &WriteOptions<'_>,
 ) -> Result<Value, Status> {
-    Err(Status::new(
-        415,
-        Reason::UnsupportedMediaType,
-        "server-side apply is not served yet",
-    ))
+    let (root, part) = (call.row.kind.schema, call.info.subresource);
+    let force = options.force.unwrap_or(false);
+    let applied = apply::server_side_apply(root, live, intent, options.manager, force, part, call.now);
+    applied.map_err(|error| match &error {
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts.iter().map(|conflict| {
+                (
+                    format!("conflict with {}", conflict.manager),
+                    conflict.field.clone(),
+                )
+            });
+            Status::apply_conflict(error.to_string(), causes.collect())
+        }
+        ApplyError::ManagedFields => Status::bad_request(error.to_string()),
+        ApplyError::Untyped { .. } | ApplyError::Invalid(_) => {
+            Status::new(500, Reason::Unknown, error.to_string())
+        }
+    })
+}
+
+/// Remembers in `managedFields` who set what with a write that is no apply.
+pub fn track(call: &Call<'_>, old: Option<&Value>, new: &mut Value, options: &WriteOptions<'_>, part: &str) {
+    if options.applied {
+        return;
+    }
+    let agent = call
+        .headers
+        .get(http::header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    let manager = match options.manager {
+        "" => agent
+            .and_then(|agent| agent.split('/').next())
+            .filter(|name| !name.is_empty()),
+        named => Some(named),
+    };
+    let manager = manager.unwrap_or("unknown");
+    let root = call.row.kind.schema;
+    apply::track_update(root, old, new, manager, apply::Operation::Update, part, call.now);
 }

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::options::WriteOptions;
 use super::{create, output, update};
 use crate::http::body::Body;
+use crate::object::text;
 use crate::rules;
 
 /// Applies an intent, creating the object if it is not there.
@@ -25,6 +26,11 @@ pub async fn apply(
     if meta::metadata(&intent).is_some_and(|map| map.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
+    check_version(call, &intent)?;
+    let options = &WriteOptions {
+        applied: true,
+        ..*options
+    };
     create::place(call, &mut intent)?;
     if meta::name(&intent).is_empty() {
         meta::set(&mut intent, "name", call.info.name);
@@ -48,4 +54,15 @@ pub async fn apply(
     })
     .await?;
     output::object(call, StatusCode::OK, &changed.bytes)
+}
+
+/// The intent must be of the version that it is sent to.
+fn check_version(call: &Call<'_>, intent: &Value) -> Result<(), Status> {
+    let (given, expected) = (text(intent, &["apiVersion"]), call.row.kind.api_version());
+    if given == expected {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
+    )))
 }

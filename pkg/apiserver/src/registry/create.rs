@@ -97,7 +97,7 @@ pub(super) async fn insert(
 async fn named(call: &Call<'_>, mut object: Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
     admission::create(call, &mut object)?;
     complete(call, &mut object)?;
-    update::track(call, None, &mut object, options, "");
+    rules::track(call, None, &mut object, options, "");
     store(call, &mut object, options).await
 }
 

@@ -20,6 +20,8 @@ pub struct WriteOptions<'q> {
     pub manager: &'q str,
     /// For an apply: take over the fields of others.
     pub force: Option<bool>,
+    /// The object is the result of an apply, which has written down its manager already.
+    pub applied: bool,
 }
 
 impl<'q> WriteOptions<'q> {
@@ -59,6 +61,7 @@ impl<'q> WriteOptions<'q> {
             validation,
             manager,
             force: query.optional_flag("force"),
+            applied: false,
         })
     }
 }

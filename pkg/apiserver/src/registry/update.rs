@@ -20,7 +20,7 @@ use super::options::WriteOptions;
 use super::{create, delete, output};
 use crate::http::body::Body;
 use crate::http::negotiate::content_type;
-use crate::object::{put, restore, restore_meta};
+use crate::object::{restore, restore_meta};
 use crate::rules::FieldValidation;
 use crate::{admission, rules};
 
@@ -99,7 +99,7 @@ pub async fn change(
         bump_generation(call, &old, &mut new);
         admission::update(call, part, &old, &mut new)?;
         validate(call, part, &old, &new)?;
-        track(call, Some(&old), &mut new, options, part);
+        rules::track(call, Some(&old), &mut new, options, part);
         let reservation = call.row.strategy.reserve(call, Some(&old), &mut new)?;
         let goes = meta::metadata(&new).is_some_and(|_| delete::is_finished(call, &new));
         let durability = call.row.strategy.durability(Some(&old), &new);
@@ -282,18 +282,6 @@ fn validate(call: &Call<'_>, part: &str, old: &Value, new: &Value) -> Result<(),
         return Ok(());
     }
     Err(Status::invalid(call.row.group_kind(), meta::name(new), &errors))
-}
-
-/// Records who set which field.
-pub(super) fn track(
-    call: &Call<'_>,
-    old: Option<&Value>,
-    new: &mut Value,
-    options: &WriteOptions<'_>,
-    part: &str,
-) {
-    let _ = (call, old, options, part);
-    put(meta::metadata_mut(new), "managedFields", None);
 }
 
 /// What the store said, in the API's words.
