@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod merge;
 pub mod meta;
 pub mod names;
+pub mod openapi;
 pub mod protobuf;
 pub mod quantity;
 pub mod schema;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::relation::{Pair, Path, Relation, Relations, pair};
-use super::set::Set;
+use super::relation::{Pair, Relation, Relations, field_key, pair};
+use super::set::{Node, Set};
 
 /// Paths that differ.
 #[derive(Debug, Default)]
@@ -29,53 +29,66 @@ pub(super) fn compare<'t>(
     old: &Value,
     new: &Value,
 ) -> Difference {
-    let mut compare = Compare {
-        relations,
-        difference: Difference::default(),
-    };
-    compare.values(relation, &Path::ROOT, Some(old), Some(new));
-    compare.difference
+    let Delta { changed, removed } = relations.compare(relation, Some(old), Some(new));
+    Difference {
+        changed: changed.children,
+        removed: removed.children,
+    }
 }
 
-struct Compare<'t> {
-    relations: Relations<'t>,
-    difference: Difference,
+/// What differs at and below one value.
+#[derive(Default)]
+struct Delta {
+    changed: Node,
+    removed: Node,
 }
 
-impl<'t> Compare<'t> {
-    fn values(&mut self, relation: Relation<'t>, at: &Path<'_>, old: Option<&Value>, new: Option<&Value>) {
-        if old == new {
-            return;
-        }
-        let leaf = match pair(relation, old, new) {
-            Pair::Leaf => true,
-            Pair::Maps(old, new) => {
-                self.maps(relation, at, old, new);
-                false
+impl Delta {
+    /// Takes over what differs in a part.
+    fn part(&mut self, part: Delta, element: impl Fn() -> String) {
+        for (whole, part) in [
+            (&mut self.changed, part.changed),
+            (&mut self.removed, part.removed),
+        ] {
+            if !part.is_empty() {
+                whole.children.0.insert(element(), part);
             }
-            Pair::Lists(old, new) => {
-                self.lists(relation, at, old, new);
-                false
-            }
-        };
-        if new.is_none() {
-            self.difference.removed.insert(at.elements());
-        } else if old.is_none() || leaf {
-            self.difference.changed.insert(at.elements());
         }
     }
+}
 
-    fn maps(
-        &mut self,
+impl<'t> Relations<'t> {
+    fn compare(self, relation: Relation<'t>, old: Option<&Value>, new: Option<&Value>) -> Delta {
+        if old == new {
+            return Delta::default();
+        }
+        let mut leaf = false;
+        let mut delta = match pair(relation, old, new) {
+            Pair::Leaf => {
+                leaf = true;
+                Delta::default()
+            }
+            Pair::Maps(old, new) => self.compare_maps(relation, old, new),
+            Pair::Lists(old, new) => self.compare_lists(relation, old, new),
+        };
+        delta.removed.member = new.is_none();
+        delta.changed.member = new.is_some() && (leaf || old.is_none());
+        delta
+    }
+
+    fn compare_maps(
+        self,
         relation: Relation<'t>,
-        at: &Path<'_>,
         old: Option<&Map<String, Value>>,
         new: Option<&Map<String, Value>>,
-    ) {
+    ) -> Delta {
         let of_metadata = matches!(relation, Relation::Struct(ty) if ty.go_name() == "ObjectMeta");
+        let mut delta = Delta::default();
         let mut visit = |key: &str, old: Option<&Value>, new: Option<&Value>| {
             if !(of_metadata && key == "managedFields") {
-                self.values(self.relations.part(relation, key).0, &at.field(key), old, new);
+                delta.part(self.compare(self.part(relation, key).0, old, new), || {
+                    field_key(key)
+                });
             }
         };
         for (key, value) in old.into_iter().flatten() {
@@ -86,45 +99,39 @@ impl<'t> Compare<'t> {
                 visit(key, None, Some(value));
             }
         }
+        delta
     }
 
-    fn lists(&mut self, relation: Relation<'t>, at: &Path<'_>, old: &[Value], new: &[Value]) {
+    fn compare_lists(self, relation: Relation<'t>, old: &[Value], new: &[Value]) -> Delta {
         let mut elements: BTreeMap<String, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
         for value in old {
-            if let Ok(key) = self.relations.key(relation, value) {
+            if let Ok(key) = self.key(relation, value) {
                 elements.entry(key).or_default().0.push(value);
             }
         }
         for value in new {
-            if let Ok(key) = self.relations.key(relation, value) {
+            if let Ok(key) = self.key(relation, value) {
                 elements.entry(key).or_default().1.push(value);
             }
         }
-        for (key, (old, new)) in &elements {
-            self.elements(relation, &at.element(key), old, new);
+        let mut delta = Delta::default();
+        for (key, (old, new)) in elements {
+            delta.part(self.compare_elements(relation, &old, &new), || key.clone());
         }
+        delta
     }
 
     /// Compares the elements of one key. There should be one on each side; several are looked at as one.
-    fn elements(&mut self, relation: Relation<'t>, at: &Path<'_>, old: &[&Value], new: &[&Value]) {
-        let element = self.relations.element(relation);
-        let first = |list: &[&'_ Value]| list.first().map(|value| (*value).clone());
-        match (old.len(), new.len()) {
-            (0 | 1, 0 | 1) => self.values(element, at, old.first().copied(), new.first().copied()),
-            (0 | 1, _) => {
-                if let Some(value) = first(old) {
-                    self.values(element, at, Some(&value), None);
-                }
-                self.difference.changed.insert(at.elements());
-            }
-            (_, 0 | 1) => {
-                if let Some(value) = first(new) {
-                    self.values(element, at, None, Some(&value));
-                }
-                self.difference.removed.insert(at.elements());
-            }
-            _ if old != new => self.difference.changed.insert(at.elements()),
-            _ => {}
-        }
+    fn compare_elements(self, relation: Relation<'t>, old: &[&Value], new: &[&Value]) -> Delta {
+        let element = self.element(relation);
+        let mut delta = match (old, new) {
+            ([] | [_], [] | [_]) => return self.compare(element, old.first().copied(), new.first().copied()),
+            ([one], _) => self.compare(element, Some(one), None),
+            (_, [one]) => self.compare(element, None, Some(one)),
+            _ => Delta::default(),
+        };
+        delta.changed.member |= new.len() > 1 && old != new;
+        delta.removed.member |= old.len() > 1 && new.len() <= 1;
+        delta
     }
 }

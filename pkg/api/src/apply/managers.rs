@@ -57,9 +57,11 @@ pub(super) struct Managers(pub(super) Vec<Entry>);
 
 impl Managers {
     /// Reads `metadata.managedFields`; entries that are none are skipped.
-    pub(super) fn from_json(json: Option<&Value>) -> Managers {
-        let entries = json.and_then(Value::as_array).into_iter().flatten();
-        Managers(entries.filter_map(entry_from_json).collect())
+    pub(super) fn from_json(json: Value) -> Managers {
+        match json {
+            Value::Array(entries) => Managers(entries.into_iter().filter_map(entry_from_json).collect()),
+            _ => Managers::default(),
+        }
     }
 
     pub(super) fn position(&self, manager: &Manager) -> Option<usize> {
@@ -132,7 +134,10 @@ impl Managers {
     }
 }
 
-fn entry_from_json(json: &Value) -> Option<Entry> {
+fn entry_from_json(mut json: Value) -> Option<Entry> {
+    if !json.is_object() {
+        return None;
+    }
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     let operation = match json["operation"].as_str()? {
         "Apply" => Operation::Apply,
@@ -149,7 +154,7 @@ fn entry_from_json(json: &Value) -> Option<Entry> {
     Some(Entry {
         manager,
         time,
-        fields: Set::from_json(&json["fieldsV1"]),
+        fields: Set::from_json(json["fieldsV1"].take()),
     })
 }
 
@@ -162,7 +167,7 @@ fn entry_to_json(entry: Entry) -> Value {
     let mut put = |name: &str, value: Value| json.insert(name.to_owned(), value);
     put("apiVersion", entry.manager.api_version.into());
     put("fieldsType", "FieldsV1".into());
-    put("fieldsV1", entry.fields.to_json());
+    put("fieldsV1", entry.fields.into_json());
     put("manager", entry.manager.name.into());
     put("operation", operation.into());
     if !entry.manager.subresource.is_empty() {

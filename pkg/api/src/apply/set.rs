@@ -31,33 +31,41 @@ impl Set {
     }
 
     /// Reads `fieldsV1`; what is not a path is skipped.
-    pub(super) fn from_json(json: &Value) -> Set {
-        let mut set = Set::default();
-        for (element, below) in json.as_object().into_iter().flatten() {
-            if element == "." {
-                continue;
-            }
+    pub(super) fn from_json(json: Value) -> Set {
+        let Value::Object(map) = json else {
+            return Set::default();
+        };
+        let of = |(element, below): (String, Value)| {
+            let own = below.get(".").is_some();
             let children = Set::from_json(below);
-            let member = children.is_empty() || below.get(".").is_some();
-            set.0.insert(element.clone(), Node { member, children });
-        }
-        set
+            (
+                element,
+                Node {
+                    member: own || children.is_empty(),
+                    children,
+                },
+            )
+        };
+        Set(map
+            .into_iter()
+            .filter(|(element, _)| element != ".")
+            .map(of)
+            .collect())
     }
 
     /// Writes `fieldsV1`.
-    pub(super) fn to_json(&self) -> Value {
-        let mut json = Map::new();
-        for (element, node) in &self.0 {
-            let mut below = node.children.to_json();
+    pub(super) fn into_json(self) -> Value {
+        let of = |(element, node): (String, Node)| {
+            let mut below = node.children.into_json();
             if let Value::Object(below) = &mut below
                 && node.member
                 && !below.is_empty()
             {
                 below.insert(".".to_owned(), Value::Object(Map::new()));
             }
-            json.insert(element.clone(), below);
-        }
-        Value::Object(json)
+            (element, below)
+        };
+        Value::Object(self.0.into_iter().map(of).collect())
     }
 
     /// Adds a path; the empty path is no member of any set.

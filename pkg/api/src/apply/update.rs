@@ -93,9 +93,9 @@ impl Write<'_> {
 
     /// Ordinary writes.
     pub(super) fn track(&self, old: Option<&Value>, new: &mut Value) {
-        let source = self.tracked(old, new);
-        if old.is_some() && source.is_none() {
-            set_managed_fields(new, Value::Null);
+        let given = take_managed_fields(new);
+        let source = self.tracked(old, given);
+        if old.is_some() && source.is_null() {
             return;
         }
         let types = self.types();
@@ -109,33 +109,36 @@ impl Write<'_> {
         let mut difference = compare(relations, relation, old.unwrap_or(&nothing), new);
         self.strip(relation, &mut difference.changed);
         self.strip(relation, &mut difference.removed);
-        let source = source.unwrap_or(Value::Null);
         if difference.is_empty() {
             set_managed_fields(new, source);
             return;
         }
-        let mut managers = Managers::from_json(Some(&source));
+        let mut managers = Managers::from_json(source);
         self.own(&mut managers, difference, &self.manager(new));
         managers.cap();
         set_managed_fields(new, managers.into_json());
     }
 
-    /// The managedFields to go on from: a client may set them, but not by a subresource. `None` when nobody
+    /// The managedFields to go on from: a client may give them, but not by a subresource. Null when nobody
     /// tracks the object.
-    fn tracked(&self, old: Option<&Value>, new: &Value) -> Option<Value> {
-        let of_old = old.map(managed_fields);
-        let of_new = managed_fields(new);
-        let given = |json: &Value| json.as_array().is_some_and(|entries| !entries.is_empty());
-        let is_reset = |json: &Value| {
-            json.as_array().is_some_and(|entries| {
-                matches!(&entries[..], [Value::Object(entry)] if entry.values().all(Value::is_null))
-            })
+    fn tracked(&self, old: Option<&Value>, given: Value) -> Value {
+        let of_old = old.map_or(&Value::Null, managed_fields);
+        let chosen = match &given {
+            Value::Array(entries)
+                if !entries.is_empty() && (old.is_none() || self.subresource.is_empty()) =>
+            {
+                given
+            }
+            _ => of_old.clone(),
         };
-        let chosen = match of_old {
-            Some(of_old) if !self.subresource.is_empty() || !given(of_new) => of_old,
-            _ => of_new,
-        };
-        (given(chosen) && !is_reset(chosen)).then(|| chosen.clone())
+        match &chosen {
+            Value::Array(entries) if entries.is_empty() => Value::Null,
+            // One empty entry is how clients ask to end the tracking.
+            Value::Array(entries) if matches!(&entries[..], [Value::Object(one)] if one.values().all(Value::is_null)) => {
+                Value::Null
+            }
+            _ => chosen,
+        }
     }
 
     /// The manager takes what changed from the others.
@@ -205,7 +208,7 @@ impl Write<'_> {
         let Some(live) = live else {
             return Managers::default();
         };
-        let mut managers = Managers::from_json(Some(managed_fields(live)));
+        let mut managers = Managers::from_json(managed_fields(live).clone());
         if managers.0.is_empty() {
             let mut difference = compare(relations, relation, &self.nothing(), live);
             difference.changed.subtract(&NOBODYS);
@@ -367,6 +370,13 @@ impl Apply<'_, '_> {
 
 fn managed_fields(object: &Value) -> &Value {
     &object["metadata"]["managedFields"]
+}
+
+fn take_managed_fields(object: &mut Value) -> Value {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    metadata
+        .and_then(|metadata| metadata.remove("managedFields"))
+        .unwrap_or_default()
 }
 
 fn set_managed_fields(object: &mut Value, fields: Value) {

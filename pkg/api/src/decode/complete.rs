@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Field, Shape, Type, TypeId, Types, builtin_types};
+use crate::schema::{Shape, Type, TypeId, Types, builtin_types};
 
 /// Gives missing fields the default values of the schema. Only objects that are there get them: a missing
 /// object is not made for its defaults' sake. Defaults that depend on other fields are the kinds' own.
@@ -31,19 +31,22 @@ fn default_value(shape: &Shape, types: &Types, value: &mut Value) {
 }
 
 fn default_fields(ty: &Type, types: &Types, map: &mut Map<String, Value>) {
-    for field in &ty.fields {
-        if let Some(value) = map.get_mut(&*field.name) {
+    for (name, value) in map.iter_mut().filter(|(_, value)| is_nested(value)) {
+        if let Some(field) = ty.field(name) {
             default_value(&field.shape, types, value);
-        } else if let Some(default) = default_of(field) {
+        }
+    }
+    for field in ty.defaulted.iter().map(|at| &ty.fields[*at as usize]) {
+        if let Some(default) = field.default_value()
+            && !map.contains_key(&*field.name)
+        {
             map.insert(field.name.to_string(), default.clone());
         }
     }
 }
 
-/// The field's default; not one that upstream would not write anyway.
-fn default_of(field: &Field) -> Option<&Value> {
-    let default = field.extra()?.default.as_ref()?;
-    (!field.omits(default)).then_some(default)
+fn is_nested(value: &Value) -> bool {
+    matches!(value, Value::Object(_) | Value::Array(_))
 }
 
 fn may_have_defaults(shape: &Shape) -> bool {
@@ -57,10 +60,7 @@ fn may_have_defaults(shape: &Shape) -> bool {
 /// Whether a default is anywhere below a built-in type, so that most of an object is not walked at all.
 static WITH_DEFAULTS: LazyLock<Vec<bool>> = LazyLock::new(|| {
     let types: Vec<&Type> = builtin_types().map(|(_, ty)| ty).collect();
-    let mut with: Vec<bool> = types
-        .iter()
-        .map(|ty| ty.fields.iter().any(|field| default_of(field).is_some()))
-        .collect();
+    let mut with: Vec<bool> = types.iter().map(|ty| !ty.defaulted.is_empty()).collect();
     loop {
         let before = with.clone();
         for (at, ty) in types.iter().enumerate() {
@@ -115,16 +115,13 @@ fn has_fields(shape: &Shape) -> bool {
 }
 
 fn complete_fields(ty: &Type, types: &Types, map: &mut Map<String, Value>) {
-    for field in &ty.fields {
-        let holds_fields = has_fields(&field.shape);
-        if !holds_fields && !field.always_written() {
-            continue;
+    for (name, value) in map.iter_mut().filter(|(_, value)| is_nested(value)) {
+        if let Some(field) = ty.field(name) {
+            complete_value(&field.shape, types, value);
         }
-        if let Some(value) = map.get_mut(&*field.name) {
-            if holds_fields {
-                complete_value(&field.shape, types, value);
-            }
-        } else if field.always_written() {
+    }
+    for field in ty.always.iter().map(|at| &ty.fields[*at as usize]) {
+        if !map.contains_key(&*field.name) {
             let mut value = field.zero();
             complete_value(&field.shape, types, &mut value);
             map.insert(field.name.to_string(), value);

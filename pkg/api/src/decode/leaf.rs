@@ -66,6 +66,7 @@ fn base64_offset(error: &base64::DecodeError, text: &str) -> usize {
 
 fn time(text: String, format: &str, layout: &str) -> Result<String, String> {
     match text.parse::<Timestamp>() {
+        Ok(_) if layout == GO_TIME && is_whole_utc(&text) => Ok(text),
         Ok(instant) => {
             let canonical = instant.strftime(format).to_string();
             Ok(if canonical == text { text } else { canonical })
@@ -74,6 +75,11 @@ fn time(text: String, format: &str, layout: &str) -> Result<String, String> {
             "parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""
         )),
     }
+}
+
+/// Whether a valid time is `2026-11-21T10:00:15Z` to the letter, as nearly all are.
+fn is_whole_utc(text: &str) -> bool {
+    matches!(text.as_bytes(), [date @ .., b'Z'] if date.len() == 19 && date[4] == b'-' && date[10] == b'T' && date[13] == b':')
 }
 
 fn quantity(text: String) -> Result<String, String> {

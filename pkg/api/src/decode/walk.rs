@@ -287,11 +287,7 @@ impl<'de> Visitor<'de> for FieldKey<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        let index = self
-            .ty
-            .fields
-            .binary_search_by(|field| (*field.name).cmp(name))
-            .ok();
+        let index = self.ty.position(name);
         if index.is_none() {
             self.findings.unknown(self.at, name);
         }

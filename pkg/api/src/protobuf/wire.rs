@@ -3,7 +3,7 @@
 use super::ProtobufError;
 
 /// Writes fields one after the other.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
@@ -13,13 +13,13 @@ const LENGTH: u8 = 2;
 const FIXED32: u8 = 5;
 
 impl Writer {
-    pub(super) fn new(prefix: &[u8]) -> Writer {
+    pub(crate) fn new(prefix: &[u8]) -> Writer {
         Writer {
             bytes: prefix.to_vec(),
         }
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
@@ -35,28 +35,28 @@ impl Writer {
         self.raw_varint(u64::from(number) << 3 | u64::from(wire));
     }
 
-    pub(super) fn varint(&mut self, number: u16, value: u64) {
+    pub(crate) fn varint(&mut self, number: u16, value: u64) {
         self.tag(number, VARINT);
         self.raw_varint(value);
     }
 
-    pub(super) fn double(&mut self, number: u16, value: f64) {
+    pub(crate) fn double(&mut self, number: u16, value: f64) {
         self.tag(number, FIXED64);
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn bytes(&mut self, number: u16, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, number: u16, value: &[u8]) {
         self.tag(number, LENGTH);
         self.raw_varint(value.len() as u64);
         self.bytes.extend_from_slice(value);
     }
 
-    pub(super) fn text(&mut self, number: u16, value: &str) {
+    pub(crate) fn text(&mut self, number: u16, value: &str) {
         self.bytes(number, value.as_bytes());
     }
 
     /// A nested message. One byte is kept for its length; a longer length moves the message.
-    pub(super) fn message(&mut self, number: u16, write: impl FnOnce(&mut Writer)) {
+    pub(crate) fn message(&mut self, number: u16, write: impl FnOnce(&mut Writer)) {
         self.tag(number, LENGTH);
         let start = self.bytes.len();
         self.bytes.push(0);
@@ -82,7 +82,7 @@ impl Writer {
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Payload<'b> {
+pub(crate) enum Payload<'b> {
     Varint(u64),
     Fixed64([u8; 8]),
     Bytes(&'b [u8]),
@@ -90,14 +90,14 @@ pub(super) enum Payload<'b> {
 }
 
 impl<'b> Payload<'b> {
-    pub(super) fn bytes(self) -> Option<&'b [u8]> {
+    pub(crate) fn bytes(self) -> Option<&'b [u8]> {
         match self {
             Payload::Bytes(bytes) => Some(bytes),
             _ => None,
         }
     }
 
-    pub(super) fn wire(self) -> u8 {
+    pub(crate) fn wire(self) -> u8 {
         match self {
             Payload::Varint(_) => VARINT,
             Payload::Fixed64(_) => FIXED64,
@@ -108,20 +108,20 @@ impl<'b> Payload<'b> {
 }
 
 /// Reads fields one after the other.
-pub(super) struct Reader<'b> {
+pub(crate) struct Reader<'b> {
     rest: &'b [u8],
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Reader<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Reader<'b> {
         Reader { rest: bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, ProtobufError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, ProtobufError> {
         let mut value = 0;
         for (at, byte) in self.rest.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * at);
@@ -147,7 +147,7 @@ impl<'b> Reader<'b> {
     }
 
     /// The next field's number and value; `None` at the end.
-    pub(super) fn next_field(&mut self) -> Result<Option<(u32, Payload<'b>)>, ProtobufError> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<(u32, Payload<'b>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }

@@ -18,20 +18,8 @@ pub(super) fn types(table: &'static str) -> Vec<Type> {
             }
         }
     }
-    for ty in &mut types {
-        ty.fields.shrink_to_fit();
-        order_by_place(ty);
-    }
+    types.iter_mut().for_each(Type::index);
     types
-}
-
-/// Fills [`Type::by_place`].
-pub(super) fn order_by_place(ty: &mut Type) {
-    let mut order: Vec<u16> = (0..ty.fields.len() as u16)
-        .filter(|at| ty.fields[*at as usize].place[0] != 0)
-        .collect();
-    order.sort_by_key(|at| ty.fields[*at as usize].place);
-    ty.by_place = order;
 }
 
 fn type_row(row: &'static str) -> Type {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use super::{Schema, Type, TypeId, parse};
+use super::{Schema, Type, TypeId};
 
 static SCHEMAS: LazyLock<RwLock<HashMap<u16, Arc<Schema>>>> = LazyLock::new(Default::default);
 
@@ -35,10 +35,7 @@ pub fn register(build: impl FnOnce(&dyn Fn(u16) -> TypeId) -> Vec<Type>) -> Opti
     let mut schemas = SCHEMAS.write().unwrap_or_else(PoisonError::into_inner);
     let number = (1..=u16::MAX).find(|number| !schemas.contains_key(number))?;
     let mut types = build(&|index| TypeId::new(number, index));
-    for ty in &mut types {
-        ty.fields.sort_by(|a, b| a.name.cmp(&b.name));
-        parse::order_by_place(ty);
-    }
+    types.iter_mut().for_each(Type::index);
     schemas.insert(number, Arc::new(Schema { types }));
     Some(Registered { number })
 }

@@ -122,6 +122,17 @@ pub struct Field {
 }
 
 impl Field {
+    /// A custom resource's field: what is given for it is kept, be it zero or not.
+    pub fn new(name: impl Into<Name>, shape: Shape, required: bool, extra: Extra) -> Field {
+        Field {
+            name: name.into(),
+            shape,
+            place: Place::default(),
+            flags: POINTER | OMIT_EMPTY | if required { REQUIRED } else { 0 },
+            extra: (extra != Extra::default()).then(|| Box::new(extra)),
+        }
+    }
+
     /// Whether OpenAPI lists the field as required.
     pub fn required(&self) -> bool {
         self.flags & REQUIRED != 0
@@ -140,6 +151,12 @@ impl Field {
     /// Values the field may have; empty when it is not an enum.
     pub fn enum_values(&self) -> &[Name] {
         self.extra().map_or(&[], |extra| &extra.enum_values)
+    }
+
+    /// The value a missing field gets; not one that upstream would not write anyway.
+    pub fn default_value(&self) -> Option<&Value> {
+        let default = self.extra()?.default.as_ref()?;
+        (!self.omits(default)).then_some(default)
     }
 
     /// Whether upstream does not write the value: a field without presence of its own holds its zero value.
@@ -257,6 +274,20 @@ pub struct Type {
     pub unions: Option<Name>,
     /// Indexes of `fields` in the order of their places, without those that have none.
     pub(crate) by_place: Vec<u16>,
+    /// Indexes of the fields that are always written.
+    pub(crate) always: Vec<u16>,
+    /// Indexes of the fields whose default makes a difference.
+    pub(crate) defaulted: Vec<u16>,
+    /// First eight bytes of each field's name, so that looking one up seldom compares texts.
+    pub(super) prefixes: Vec<u64>,
+}
+
+/// First eight bytes of a name; sorts as the name does.
+fn prefix(name: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let length = name.len().min(8);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    u64::from_be_bytes(bytes)
 }
 
 impl Type {
@@ -269,15 +300,52 @@ impl Type {
             every_group: false,
             unions: None,
             by_place: Vec::new(),
+            always: Vec::new(),
+            defaulted: Vec::new(),
+            prefixes: Vec::new(),
         }
+    }
+
+    /// A custom resource's type, to [`register`](super::register).
+    pub fn new(name: impl Into<Name>, fields: Vec<Field>) -> Type {
+        Type {
+            name: name.into(),
+            fields,
+            ..Type::empty()
+        }
+    }
+
+    /// Sorts the fields and fills what is looked up by index. Belongs to the making of a type.
+    pub(super) fn index(&mut self) {
+        self.fields.shrink_to_fit();
+        self.fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let where_field = |wanted: fn(&Field) -> bool| -> Vec<u16> {
+            (0..self.fields.len() as u16)
+                .filter(|at| wanted(&self.fields[*at as usize]))
+                .collect()
+        };
+        let mut by_place = where_field(|field| field.place[0] != 0);
+        by_place.sort_by_key(|at| self.fields[*at as usize].place);
+        self.always = where_field(Field::always_written);
+        self.defaulted = where_field(|field| field.default_value().is_some());
+        self.by_place = by_place;
+        self.prefixes = self.fields.iter().map(|field| prefix(&field.name)).collect();
+    }
+
+    /// Place in `fields` of the field of this name; case matters.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let wanted = prefix(name);
+        let start = self.prefixes.partition_point(|prefix| *prefix < wanted);
+        let same = self.prefixes[start..]
+            .iter()
+            .take_while(|prefix| **prefix == wanted)
+            .count();
+        (start..start + same).find(|at| self.fields[*at].name == name)
     }
 
     /// The field of this name; case matters.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields
-            .binary_search_by(|field| (*field.name).cmp(name))
-            .ok()
-            .map(|at| &self.fields[at])
+        self.position(name).map(|at| &self.fields[at])
     }
 
     /// Name of the Go struct, such as `PodSpec`.

@@ -67,18 +67,8 @@ fn go_omits_what_it_cannot_tell_from_missing() {
 #[test]
 fn a_registered_schema_resolves_until_it_is_dropped() {
     let registered = register(|id| {
-        let field = Field {
-            name: "next".into(),
-            shape: Shape::Object(id(0)),
-            place: Place::default(),
-            flags: 0,
-            extra: None,
-        };
-        vec![Type {
-            name: "example.Node".into(),
-            fields: vec![field],
-            ..Type::default()
-        }]
+        let field = Field::new("next", Shape::Object(id(0)), false, Extra::default());
+        vec![Type::new("example.Node", vec![field])]
     })
     .unwrap();
     let id = registered.type_id(0);
