@@ -279,7 +279,11 @@ pub(crate) async fn run(
             () = cancel.cancelled() => break,
             key = queue.next() => key,
         };
-        while rounds.try_join_next().is_some() {}
+        while let Some(ended) = rounds.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(controller = name, %error, "a round broke off");
+            }
+        }
         let (queue, controller) = (queue.clone(), controller.clone());
         rounds.spawn(async move {
             settle(name, &queue, &key, controller.reconcile(&key).await);

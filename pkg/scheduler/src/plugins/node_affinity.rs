@@ -104,11 +104,7 @@ fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
             .and_then(|labels| labels.get(key))
             .map(String::as_str)
     };
-    let field = |key: &str| {
-        (key == "metadata.name")
-            .then(|| node.metadata.name.as_deref())
-            .flatten()
-    };
+    let field = |key: &str| node.metadata.name.as_deref().filter(|_| key == "metadata.name");
     expressions
         .iter()
         .all(|requirement| holds(requirement, label(&requirement.key)))
