@@ -154,7 +154,7 @@ pub(crate) fn unpin(path: &Path) {
 
 /// True when the file is a bound namespace: after a reboot it is an empty file, or gone.
 pub(crate) fn is_namespace(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 as i64 == NSFS_MAGIC)
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 == NSFS_MAGIC)
 }
 
 /// Makes the folder of all pins a private mount of itself, once.

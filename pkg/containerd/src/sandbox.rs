@@ -208,11 +208,11 @@ impl Sandboxes {
     pub(crate) fn remove(&self, id: &str) -> Result<()> {
         valid_id(id)?;
         let record = self.read(&self.record_path(id));
-        if let Some(record) = &record {
-            if let Some(init) = record.init.filter(|_| record.boot_id == self.boot_id) {
-                init.end();
-                self.cgroups.remove(&init_group(&record.spec));
-            }
+        if let Some(record) = &record
+            && let Some(init) = record.init.filter(|_| record.boot_id == self.boot_id)
+        {
+            init.end();
+            self.cgroups.remove(&init_group(&record.spec));
         }
         let folder = self.pins.join(id);
         for name in ["net", "ipc", "uts", "pid"] {

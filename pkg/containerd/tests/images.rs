@@ -1,5 +1,5 @@
 //! Images: imported, exported, removed, and pulled from a real docker-registry.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "support/registry.rs"]
 mod registry;

@@ -1,5 +1,5 @@
 //! Pods and containers on a real containerd and runc.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

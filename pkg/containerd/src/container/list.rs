@@ -69,13 +69,12 @@ impl Containerd {
         };
         let entry = Entry::new(id, record, phase);
         self.entries.insert(Arc::clone(&entry));
-        if let Phase::Running { .. } = entry.phase() {
-            if let Err(error) = self
+        if let Phase::Running { .. } = entry.phase()
+            && let Err(error) = self
                 .make_fifos(&entry)
                 .and_then(|()| self.follow_log(&entry, true))
-            {
-                tracing::warn!(container = entry.id, %error, "the output of an adopted container is not followed");
-            }
+        {
+            tracing::warn!(container = entry.id, %error, "the output of an adopted container is not followed");
         }
         match (entry.phase(), status) {
             // Killed between creating and starting the task: start makes it anew.

@@ -80,7 +80,7 @@ impl Images {
                 pull: &pull,
             };
             let outcome = self.fetch(&reference, request, &pull).await;
-            guard.finish(outcome.as_ref().map(|_| ()).map_err(|error| words(error)));
+            guard.finish(outcome.as_ref().map(|_| ()).map_err(words));
             outcome?;
         } else {
             let mut outcome = pull.outcome.subscribe();
