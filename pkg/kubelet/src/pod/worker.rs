@@ -198,11 +198,7 @@ impl Worker {
 
     /// The object says what is wanted: references, deletion.
     fn follow_object(&mut self, now: Timestamp, gone: bool) {
-        let references = volume::references(&self.pod);
-        let (namespace, uid) = (self.pod.namespace().to_owned(), self.pod.uid().to_owned());
-        self.context
-            .objects
-            .set_references(&namespace, &uid, &references, &self.mailbox);
+        self.set_references();
         let cause = if gone {
             StopCause::Vanished
         } else if self.pod.is_deleted() {

@@ -4,7 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Clients send 32 KiB at a time; more than this in one message is refused (bytes).
@@ -72,8 +73,13 @@ where
                 return;
             }
         }
-        // The client may be gone already.
-        let _ = sink.send(Message::Close(None)).await;
+        // Without a code clients take the end for an error and drop the last message, which says how the
+        // session ended. The client may be gone already.
+        let normal = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        let _ = sink.send(Message::Close(Some(normal))).await;
     });
     (Frames(sender), task)
 }
@@ -110,6 +116,28 @@ fn classify(bytes: Bytes) -> Option<FromClient> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_good_bye_is_a_normal_closure() {
+        let (sent, mut seen) = mpsc::unbounded_channel();
+        let sink = futures_util::sink::unfold(sent, |sent, message: Message| async move {
+            sent.send(message)
+                .map(|()| sent)
+                .map_err(|_| Error::ConnectionClosed)
+        });
+        let (frames, task) = writer(Box::pin(sink));
+        frames.send(3, b"ok").await;
+        drop(frames);
+        task.await.unwrap();
+        assert_eq!(
+            seen.recv().await,
+            Some(Message::Binary(Bytes::from_static(b"\x03ok")))
+        );
+        let Some(Message::Close(Some(frame))) = seen.recv().await else {
+            panic!("no close frame with a code");
+        };
+        assert_eq!(frame.code, CloseCode::Normal);
+    }
 
     #[test]
     fn the_first_byte_is_the_channel() {

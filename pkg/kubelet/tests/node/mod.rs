@@ -311,8 +311,8 @@ async fn server(authorities: Authorities, peer: Arc<rustls::ClientConfig>) -> Ap
     let own = authorities.server.load_or_issue("serving", &serving).unwrap();
     let trusted = authorities.client.certificate_pem().to_owned();
     let config = kobune_apiserver::Config {
-        bind: "127.0.0.1:0".parse().unwrap(),
-        advertise: "127.0.0.1".parse().unwrap(),
+        bind: "127.0.0.1:6443".parse().unwrap(),
+        advertise: "192.0.2.10".parse().unwrap(),
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         node_port_range: 30000..=32767,
         tls: kobune_pki::server_config(&own, &trusted, &["h2"]).unwrap(),
