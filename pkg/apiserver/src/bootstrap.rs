@@ -51,6 +51,14 @@ async fn kubernetes_service(server: &ApiServer) -> Result<(), Status> {
             "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]}});
     ensure(server, "/api/v1/namespaces/default/services", service).await?;
+    if config.advertise.is_loopback() {
+        // Pods have a loopback of their own: an endpoint there would lead nowhere.
+        tracing::warn!(
+            address,
+            "the kubernetes Service has no endpoint: the advertised address is a loopback one"
+        );
+        return Ok(());
+    }
     let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},

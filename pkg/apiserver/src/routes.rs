@@ -52,7 +52,7 @@ pub async fn path(
         {
             Ok(server.health(trimmed, query))
         }
-        _ if trimmed.starts_with("/openapi") => Ok(openapi::answer(trimmed, parts, query)),
+        _ if trimmed.starts_with("/openapi") => openapi::answer(trimmed, parts, query).await,
         _ if trimmed.starts_with("/api") => discovery::answer(server, trimmed, &parts.headers),
         _ => Ok(no_such_path()),
     }

@@ -164,3 +164,33 @@ async fn discovery_is_plain_or_aggregated_and_knows_its_etag() {
     assert_eq!(again.code, 304);
     assert_eq!(api.get("/version").await.ok()["minor"], "36");
 }
+
+#[tokio::test]
+async fn openapi_is_served_once_per_version() {
+    let api = Api::new().await;
+    let index = api.get("/openapi/v3").await.ok();
+    let place = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .expect("a place")
+        .to_owned();
+    let answer = api.get(&place).await;
+    assert!(answer.ok()["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"].is_object());
+    assert_eq!(answer.headers["cache-control"], "public, immutable");
+    let etag = answer.headers["etag"].to_str().expect("text").to_owned();
+    let again = api
+        .with(Method::GET, &place, &[("if-none-match", &etag)], "")
+        .await;
+    assert_eq!(again.code, 304);
+    assert_eq!(api.get("/openapi/v3/apis/apps/v1?hash=old").await.code, 301);
+    assert_eq!(api.get("/openapi/v3/apis/none/v1").await.code, 404);
+    let accept = [(
+        "accept",
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    )];
+    let answer = api.with(Method::GET, "/openapi/v2", &accept, "").await;
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+    assert_eq!(api.get("/openapi/v2").await.ok()["swagger"], "2.0");
+}
