@@ -10,6 +10,7 @@
 //!   live ──▶ merge ──▶ prune ────┴▶ compare with live ─┴─▶ owners
 //! ```
 
+mod attempt;
 mod check;
 mod compare;
 mod fields;

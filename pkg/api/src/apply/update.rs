@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::attempt::{Apply, Refusal};
 use super::compare::{Difference, compare};
 use super::managers::{Manager, Managers, time_text};
 use super::relation::{Path, Relation, Relations, field_key};
 use super::set::Set;
-use super::{ApplyError, Conflict, Operation, last_applied};
-use crate::decode::{FieldValidation, complete, prune_and_check};
+use super::{ApplyError, Operation, last_applied};
+use crate::decode::complete;
 use crate::schema::{TypeId, Types};
 
 /// Manager of the fields an object had when it was applied for the first time and nobody was known.
@@ -53,7 +54,7 @@ impl Write<'_> {
         self.root.map_or_else(Types::builtin, Types::of)
     }
 
-    fn manager(&self, object: &Value) -> Manager {
+    pub(super) fn manager(&self, object: &Value) -> Manager {
         Manager {
             name: self.manager.to_owned(),
             operation: self.operation,
@@ -63,7 +64,7 @@ impl Write<'_> {
     }
 
     /// What the path of the write does not write: the status, or everything but it.
-    fn unwritten(&self, relation: Relation<'_>) -> Set {
+    pub(super) fn unwritten(&self, relation: Relation<'_>) -> Set {
         let mut set = Set::default();
         if let Relation::Struct(ty) = relation
             && ty.field("status").is_some()
@@ -77,7 +78,7 @@ impl Write<'_> {
         set
     }
 
-    fn strip(&self, relation: Relation<'_>, set: &mut Set) {
+    pub(super) fn strip(&self, relation: Relation<'_>, set: &mut Set) {
         set.subtract_trees(&self.unwritten(relation));
         set.subtract(&NOBODYS);
     }
@@ -225,150 +226,7 @@ impl Write<'_> {
     }
 }
 
-/// Why one attempt to apply failed.
-enum Refusal {
-    /// By manager, the paths it owns.
-    Conflicts(Vec<(Manager, Set)>),
-    Error(ApplyError),
-}
-
-impl Refusal {
-    fn into_error(self) -> ApplyError {
-        match self {
-            Refusal::Conflicts(conflicts) => conflicts_error(&conflicts),
-            Refusal::Error(error) => error,
-        }
-    }
-}
-
-fn conflicts_error(conflicts: &[(Manager, Set)]) -> ApplyError {
-    let each = conflicts.iter().flat_map(|(manager, set)| {
-        let manager = manager.shown();
-        set.paths().into_iter().map(move |field| Conflict {
-            manager: manager.clone(),
-            field,
-        })
-    });
-    ApplyError::Conflicts(each.collect())
-}
-
-/// One apply under way.
-struct Apply<'a, 't> {
-    write: &'a Write<'a>,
-    relations: Relations<'t>,
-    relation: Relation<'t>,
-    live: &'a Value,
-    applied: &'a Value,
-}
-
-impl Apply<'_, '_> {
-    fn run(&self, mut managers: Managers, force: bool) -> Result<Value, Refusal> {
-        let Apply {
-            write,
-            relations,
-            relation,
-            ..
-        } = self;
-        let me = write.manager(self.applied);
-        let merged = relations.merge(*relation, Some(self.live), Some(self.applied));
-        let mut merged = merged.unwrap_or_else(|| self.applied.clone());
-        let mut mine = relations.field_set(*relation, self.applied);
-        write.strip(*relation, &mut mine);
-        let entry = managers.entry(&me);
-        let before = std::mem::replace(&mut entry.fields, mine);
-        entry.manager.api_version.clone_from(&me.api_version);
-        self.prune(&mut merged, &managers, &before);
-        if let Some(root) = write.root {
-            prune_and_check(root, &mut merged, FieldValidation::Ignore)
-                .map_err(|error| Refusal::Error(ApplyError::Invalid(error.to_string())))?;
-        }
-        let mut difference = compare(*relations, *relation, self.live, &merged);
-        difference.changed.subtract_trees(&write.unwritten(*relation));
-        difference.removed.subtract_trees(&write.unwritten(*relation));
-        let changed = !difference.is_empty();
-        if !force {
-            self.find_conflicts(&managers, &me, &difference)?;
-        }
-        for other in managers.0.iter_mut().filter(|entry| !entry.manager.same(&me)) {
-            other.fields.subtract(&difference.changed);
-            other.fields.subtract(&difference.removed);
-        }
-        let entry = managers.entry(&me);
-        if changed || entry.time.is_none() || entry.fields != before {
-            entry.time = Some(time_text(write.now));
-        }
-        managers.drop_empty();
-        managers.cap();
-        set_managed_fields(&mut merged, managers.into_json());
-        Ok(merged)
-    }
-
-    fn find_conflicts(
-        &self,
-        managers: &Managers,
-        me: &Manager,
-        difference: &Difference,
-    ) -> Result<(), Refusal> {
-        let mut conflicts = Vec::new();
-        for other in managers.0.iter().filter(|entry| !entry.manager.same(me)) {
-            if !other.fields.is_disjoint(&difference.changed) {
-                conflicts.push((
-                    other.manager.clone(),
-                    other.fields.intersection(&difference.changed),
-                ));
-            }
-        }
-        if conflicts.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Conflicts(conflicts))
-        }
-    }
-
-    /// Takes out what this manager applied before and does not now, unless somebody else owns it.
-    fn prune(&self, merged: &mut Value, managers: &Managers, before: &Set) {
-        if before.is_empty() {
-            return;
-        }
-        let Apply {
-            relations, relation, ..
-        } = self;
-        let named = |set: &Set| relations.with_named_fields(*relation, set);
-        let all = named(&relations.field_set(*relation, merged));
-        let before = named(before);
-        let mut pruned = merged.clone();
-        relations.remove(*relation, &mut pruned, &before);
-        let mut kept = named(&relations.field_set(*relation, &pruned));
-        for entry in &managers.0 {
-            kept.union(&named(&entry.fields));
-        }
-        // What went with the pruned paths but is owned by others comes back, ...
-        let mut gone = all.clone();
-        gone.subtract(&kept);
-        let mut pruned = merged.clone();
-        relations.remove(*relation, &mut pruned, &gone);
-        // ... and so does what went with them and was not this manager's.
-        let mut gone = all;
-        gone.subtract(&named(&relations.field_set(*relation, &pruned)));
-        relations.remove(*relation, merged, &gone.intersection(&before));
-    }
-
-    /// Conflicts with kubectl's client-side self are none; `true` (force) when all are such.
-    fn only_annotated(&self, mut conflicts: Vec<(Manager, Set)>) -> Result<bool, ApplyError> {
-        if self.write.manager == last_applied::MANAGER {
-            let allowed = last_applied::allowed(self.relations, self.relation, self.live);
-            conflicts.iter_mut().for_each(|(_, set)| set.subtract(&allowed));
-            conflicts.retain(|(_, set)| !set.is_empty());
-        }
-        if conflicts.is_empty() {
-            Ok(true)
-        } else {
-            Err(conflicts_error(&conflicts))
-        }
-    }
-}
-
-fn managed_fields(object: &Value) -> &Value {
+pub(super) fn managed_fields(object: &Value) -> &Value {
     &object["metadata"]["managedFields"]
 }
 
@@ -379,7 +237,7 @@ fn take_managed_fields(object: &mut Value) -> Value {
         .unwrap_or_default()
 }
 
-fn set_managed_fields(object: &mut Value, fields: Value) {
+pub(super) fn set_managed_fields(object: &mut Value, fields: Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };

@@ -7,6 +7,7 @@
 //!
 //! Upstream's texts are kept: they are what `kubectl` shows and what people search for.
 
+mod any;
 mod complete;
 mod leaf;
 mod path;
@@ -18,10 +19,11 @@ use serde_json::Value;
 use crate::kinds::Kind;
 use crate::schema::{TypeId, Types};
 
+use any::Any;
 pub use complete::{apply_defaults, complete};
 pub(crate) use leaf::text as normal_text;
 use path::{Findings, Path};
-use walk::{Any, Root};
+use walk::Root;
 
 /// What to do about unknown and duplicate fields (`fieldValidation` in the query).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::descriptions::Descriptions;
-use super::routes::{Body, Operation, Param, Route};
+use super::params::Param;
+use super::routes::{Body, Operation, Route};
 use super::schemas::{Needed, field_extensions, named, scalar, shape_name, type_extensions};
 use super::v2::{PATCH, PATCH_MEDIA, PATCH_TEXT, PRODUCES, all_routes, body_type, gvk, needed};
 use crate::protobuf::wire::Writer;

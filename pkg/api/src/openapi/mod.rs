@@ -8,6 +8,7 @@
 mod descriptions;
 mod gnostic;
 mod json;
+mod params;
 mod routes;
 mod schemas;
 mod v2;

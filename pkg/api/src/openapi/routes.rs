@@ -1,80 +1,10 @@
 //! The paths and operations of a group version, from the kinds' rows; what v2 and v3 both publish.
 
+use super::params::{
+    DELETE, FORCE, LIST, LOG, NAME, NAMESPACE, PATH, PORTS, PRETTY, Param, STREAM, WATCH, WRITE,
+};
 use crate::kinds::{Kind, Subresource, api_version, builtin};
 use crate::schema::{TypeId, Types, find_type};
-
-/// A parameter of a path or an operation.
-pub(super) struct Param {
-    pub(super) name: &'static str,
-    pub(super) in_path: bool,
-    pub(super) ty: &'static str,
-}
-
-const fn query(name: &'static str, ty: &'static str) -> Param {
-    Param {
-        name,
-        in_path: false,
-        ty,
-    }
-}
-
-const fn path(name: &'static str) -> Param {
-    Param {
-        name,
-        in_path: true,
-        ty: "string",
-    }
-}
-
-static NAME: Param = path("name");
-static NAMESPACE: Param = path("namespace");
-static PATH: Param = path("path");
-static PRETTY: Param = query("pretty", "string");
-static WRITE: [Param; 3] = [
-    query("dryRun", "string"),
-    query("fieldManager", "string"),
-    query("fieldValidation", "string"),
-];
-static FORCE: Param = query("force", "boolean");
-static DELETE: [Param; 5] = [
-    query("dryRun", "string"),
-    query("gracePeriodSeconds", "integer"),
-    query("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean"),
-    query("orphanDependents", "boolean"),
-    query("propagationPolicy", "string"),
-];
-static LIST: [Param; 9] = [
-    query("continue", "string"),
-    query("fieldSelector", "string"),
-    query("labelSelector", "string"),
-    query("limit", "integer"),
-    query("resourceVersion", "string"),
-    query("resourceVersionMatch", "string"),
-    query("sendInitialEvents", "boolean"),
-    query("shardSelector", "string"),
-    query("timeoutSeconds", "integer"),
-];
-static WATCH: [Param; 2] = [query("allowWatchBookmarks", "boolean"), query("watch", "boolean")];
-static STREAM: [Param; 6] = [
-    query("command", "string"),
-    query("container", "string"),
-    query("stderr", "boolean"),
-    query("stdin", "boolean"),
-    query("stdout", "boolean"),
-    query("tty", "boolean"),
-];
-static PORTS: Param = query("ports", "integer");
-static LOG: [Param; 9] = [
-    query("container", "string"),
-    query("follow", "boolean"),
-    query("insecureSkipTLSVerifyBackend", "boolean"),
-    query("limitBytes", "integer"),
-    query("previous", "boolean"),
-    query("sinceSeconds", "integer"),
-    query("stream", "string"),
-    query("tailLines", "integer"),
-    query("timestamps", "boolean"),
-];
 
 /// What an operation's request carries.
 #[derive(Clone, PartialEq)]

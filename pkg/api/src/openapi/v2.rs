@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::descriptions::Descriptions;
 use super::json::Json;
-use super::routes::{Body, Operation, Param, Route, routes, tags};
+use super::params::Param;
+use super::routes::{Body, Operation, Route, routes, tags};
 use super::schemas::{Needed, Writer};
 use super::v3::referred;
 use crate::kinds::groups;

@@ -33,14 +33,18 @@ fn sample(types: &Types, shape: &Shape, depth: u32, salt: &mut u64) -> Value {
     let n = *salt;
     match shape {
         Shape::Bool => json!(true),
-        Shape::Int32 => json!(if n % 2 == 0 { n as i32 } else { -(n as i32) }),
+        Shape::Int32 => json!(if n.is_multiple_of(2) {
+            n as i32
+        } else {
+            -(n as i32)
+        }),
         Shape::Int64 => json!(i64::from(u32::MAX) * n as i64),
         Shape::Double => json!(n as f64 + 0.5),
         Shape::String => json!(format!("text-{n}")),
         Shape::Bytes => json!("aGVsbG8="),
         Shape::Quantity => json!(format!("{}m", n * 10 + 1)),
         Shape::IntOrString => {
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 json!(n)
             } else {
                 json!("http")
