@@ -10,6 +10,7 @@ use super::relation::{Relation, Relations};
 use super::set::Set;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const ANNOTATIONS: &str = "/metadata/annotations";
 /// The manager this is for.
 pub(super) const MANAGER: &str = "kubectl";
 /// Bytes all annotations of an object may have together.
@@ -39,11 +40,11 @@ pub(super) fn update(live: &Value, applied: &Value, object: &mut Value) {
         return;
     }
     let mut applied = applied.clone();
-    if let Some(annotations) = applied["metadata"]["annotations"].as_object_mut() {
+    if let Some(Value::Object(annotations)) = applied.pointer_mut(ANNOTATIONS) {
         annotations.remove(ANNOTATION);
     }
     let text = format!("{applied}\n");
-    let Some(annotations) = object["metadata"]["annotations"].as_object_mut() else {
+    let Some(Value::Object(annotations)) = object.pointer_mut(ANNOTATIONS) else {
         return;
     };
     let others = annotations.iter().filter(|(name, _)| *name != ANNOTATION);
