@@ -187,3 +187,11 @@ fn a_watch_frame_has_its_length_first() {
     let frame = watch_frame("ADDED", b"k8s\0");
     assert_eq!(frame, b"\0\0\0\x0f\x0a\x05ADDED\x12\x06\x0a\x04k8s\0");
 }
+
+#[test]
+fn delete_options_are_of_every_group() {
+    let body = b"k8s\0\x0a\x13\x0a\x02v1\x12\x0dDeleteOptions\x12\x02\x08\x05\x1a\x00\x22\x00";
+    let expected = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 5});
+    assert_eq!(decode_envelope(body, None).unwrap(), expected);
+    assert!(schema::find_kind("apps", "v1", "DeleteOptions").is_some());
+}

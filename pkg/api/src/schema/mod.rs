@@ -111,10 +111,12 @@ pub fn find_type(name: &str) -> Option<TypeId> {
 }
 
 /// The built-in type of objects with this group, version and kind; lists and `Status` included.
+/// `DeleteOptions` and `WatchEvent` are of every group and version.
 pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<TypeId> {
     let same = |gvk: &shape::GroupVersionKind| gvk.is(group, version, kind);
+    let of_every_group = |ty: &Type| ty.every_group && ty.go_name() == kind;
     builtin_types()
-        .find(|(_, ty)| ty.kinds.iter().any(same))
+        .find(|(_, ty)| ty.kinds.iter().any(same) || of_every_group(ty))
         .map(|(id, _)| id)
 }
 
