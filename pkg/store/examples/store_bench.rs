@@ -1,7 +1,7 @@
 //! What the store does alone: commits a second for 1 and 64 writers, watch fan-out, memory.
 //!
-//! `cargo run --release -p kobune-store --example store_bench [-- FOLDER]`; the folder decides which disk
-//! is measured.
+//! `cargo run --release -p kobune-store --example store_bench [-- FOLDER [memory]]`; the folder decides
+//! which disk is measured, `memory` leaves out the rest.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,7 +21,16 @@ fn main() {
         .enable_all()
         .build();
     let runtime = runtime.expect("the operating system gives threads");
+    if let Some(reopen) = std::env::var_os("STORE_BENCH_REOPEN") {
+        return runtime.block_on(reopened(Path::new(&reopen)));
+    }
+    let only_memory = std::env::args().nth(2).is_some_and(|part| part == "memory");
     runtime.block_on(async {
+        // First, in a fresh process: what was freed before does not count.
+        memory(&folder).await;
+        if only_memory {
+            return;
+        }
         for (writers, commits, durability) in [
             (1, 5_000, Durability::Synced),
             (32, 40_000, Durability::Synced),
@@ -34,7 +43,6 @@ fn main() {
         for (watchers, updates) in [(200, 5_000), (2_000, 1_000)] {
             fan_out(&folder, watchers, updates).await;
         }
-        memory(&folder).await;
     });
 }
 
@@ -176,6 +184,14 @@ async fn memory(folder: &Path) {
     );
     store.close().await;
     drop(store);
+    let again = std::env::current_exe().map(std::process::Command::new);
+    let ran = again.and_then(|mut process| process.env("STORE_BENCH_REOPEN", folder).status());
+    ran.expect("this program starts again");
+    clean(open(folder).await, folder).await;
+}
+
+/// In a fresh process.
+async fn reopened(folder: &Path) {
     let begun = Instant::now();
     let store = open(folder).await;
     println!(
@@ -183,7 +199,7 @@ async fn memory(folder: &Path) {
         resident(),
         begun.elapsed()
     );
-    clean(store, folder).await;
+    store.close().await;
 }
 
 /// How many revisions back the history goes.

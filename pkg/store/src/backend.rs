@@ -41,7 +41,7 @@ pub struct Loaded {
 }
 
 /// What must become durable together with one sync.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// In order of their revisions; each is all or nothing.
     pub transactions: Vec<Vec<Change>>,

@@ -48,7 +48,18 @@ pub(crate) enum Message {
 pub(crate) struct Request {
     pub ops: Vec<Op>,
     pub durability: Durability,
-    pub reply: oneshot::Sender<Result<Committed, CommitError>>,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What comes of a request. Its operations go back with it: memory is best freed by the thread that
+/// allocated it, else the allocator puts long-lived values between the pieces of later requests.
+pub(crate) type Answer = (Result<Committed, CommitError>, Vec<Op>);
+
+impl Request {
+    fn answer(self, outcome: Result<Committed, CommitError>) {
+        // Who asked may have stopped waiting; the outcome stands.
+        let _ = self.reply.send((outcome, self.ops));
+    }
 }
 
 /// The committer's own state.
@@ -227,7 +238,7 @@ impl Committer {
         for (request, outcome) in group.into_iter().zip(plan.outcomes) {
             // A conflict may have been with a write that did not come about; it then needs the disk too.
             if request.durability == Durability::Synced || only_reservation && outcome.is_ok() {
-                let _ = request.reply.send(Err(failed()));
+                request.answer(Err(failed()));
             } else {
                 others.push(request);
             }
@@ -253,8 +264,7 @@ impl Committer {
                 revision,
                 records: effect.records,
             });
-            // Who asked may have stopped waiting; the commit stands.
-            let _ = request.reply.send(outcome);
+            request.answer(outcome);
         }
         self.hub.wake(&topics);
         self.note(plan.bytes, !plan.batch.transactions.is_empty(), now);

@@ -17,6 +17,7 @@ struct Disk {
     records: BTreeMap<Arc<str>, Arc<Record>>,
     reserved: Revision,
     full: bool,
+    broken: bool,
     commits: u64,
 }
 
@@ -29,6 +30,11 @@ impl MemoryBackend {
     /// Makes every commit fail for lack of space, or work again.
     pub fn set_full(&self, full: bool) {
         self.disk().full = full;
+    }
+
+    /// Makes every commit fail, half done, until the content is rebuilt.
+    pub fn break_until_rebuilt(&self) {
+        self.disk().broken = true;
     }
 
     /// How many batches were written.
@@ -60,6 +66,12 @@ impl Backend for MemoryBackend {
             });
         }
         disk.commits += 1;
+        if disk.broken {
+            disk.records.clear();
+            return Err(BackendError::Damaged {
+                what: "as the test asked".to_owned(),
+            });
+        }
         for change in batch.transactions.iter().flatten() {
             match change {
                 Change::Put(record) => disk.records.insert(record.key.clone(), record.clone()),
@@ -80,6 +92,7 @@ impl Backend for MemoryBackend {
             .map(|record| (record.key.clone(), record.clone()))
             .collect();
         disk.reserved = reserved;
+        disk.broken = false;
         Ok(())
     }
 }

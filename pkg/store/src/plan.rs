@@ -67,8 +67,11 @@ fn check(records: &Records, ops: &[Op], revision: Revision) -> Result<(), Commit
 
 fn put(records: &mut Records, key: &Arc<str>, value: &Value, revision: Revision, effect: &mut Effect) {
     let previous = records.get(&**key).cloned();
-    // One copy of the key serves the map, the record and all its successors.
-    let key = previous.as_ref().map_or(key, |record| &record.key).clone();
+    // One copy of the key serves the map, the record and all its successors. Not the caller's: that lies
+    // among the short-lived pieces of its request and would keep their memory from being given back.
+    let key = previous
+        .as_ref()
+        .map_or_else(|| Arc::from(&**key), |record| record.key.clone());
     let create_revision = previous
         .as_ref()
         .map_or(revision, |record| record.create_revision);

@@ -160,7 +160,8 @@ impl Store {
             .messages
             .send(Message::Commit(request))
             .map_err(|_| CommitError::Closed)?;
-        outcome.await.unwrap_or(Err(CommitError::Closed))
+        let (outcome, _ops) = outcome.await.map_err(|_| CommitError::Closed)?;
+        outcome
     }
 
     fn check_sizes(&self, ops: &[Op]) -> Result<(), CommitError> {

@@ -1,5 +1,7 @@
 //! What every backend must keep, run against each of them.
 
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
 mod support;
 
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::time::Duration;
 use kobune_store::memory_backend::MemoryBackend;
 use kobune_store::sled_backend::{SledBackend, SledOptions};
 use kobune_store::{
-    Backend, CommitError, Durability, EventKind, Expect, Op, Options, RevisionError, SnapshotFileError,
-    Store, Value, WatchError, restore, verify,
+    Backend, BackendError, Batch, Change, CommitError, Durability, EventKind, Expect, Loaded, Op, OpenError,
+    Options, Record, Revision, RevisionError, SnapshotFileError, Store, Value, WatchError, restore, verify,
 };
 use support::{delete, put, text};
 
@@ -877,5 +879,153 @@ mod faults {
             one.await.unwrap();
         }
         assert_eq!(store.snapshot().len(), 101);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_breaks_while_running_is_rebuilt_and_loses_nothing() {
+        let backend = MemoryBackend::new();
+        let store = Store::open(Box::new(backend.clone()), Options::default())
+            .await
+            .unwrap();
+        store
+            .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        backend.break_until_rebuilt();
+        store
+            .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        store.close().await;
+        let store = Store::open(Box::new(backend), Options::default()).await.unwrap();
+        assert_eq!(store.snapshot().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_does_not_come_back_after_a_restart() {
+        let backend = HalfWritten(MemoryBackend::new());
+        let store = Store::open(Box::new(backend.clone()), Options::default())
+            .await
+            .unwrap();
+        store
+            .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        store
+            .commit(
+                vec![put("/fail", "x", Expect::Any), put("/a", "2", Expect::Any)],
+                Durability::Synced,
+            )
+            .await
+            .unwrap_err();
+        assert!(text(&store, "/a").starts_with('1'));
+        store
+            .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        store.close().await;
+        let store = Store::open(Box::new(backend), Options::default()).await.unwrap();
+        assert!(store.get("/fail").is_none() && store.get("/b").is_some());
+        assert!(text(&store, "/a").starts_with('1'));
+    }
+
+    /// Writes what it says it could not write, when that includes `/fail` (but for its removal).
+    #[derive(Clone)]
+    struct HalfWritten(MemoryBackend);
+
+    impl Backend for HalfWritten {
+        fn load(&mut self) -> Result<Loaded, BackendError> {
+            self.0.load()
+        }
+
+        fn commit(&mut self, batch: &Batch) -> Result<(), BackendError> {
+            self.0.commit(batch)?;
+            let fails = |change: &Change| matches!(change, Change::Put(record) if &*record.key == "/fail");
+            if batch.transactions.iter().flatten().any(fails) {
+                let source = std::io::Error::other("as the test asked");
+                return Err(BackendError::Io {
+                    doing: "writing",
+                    path: "memory".into(),
+                    source,
+                });
+            }
+            Ok(())
+        }
+
+        fn rebuild(
+            &mut self,
+            records: &mut dyn Iterator<Item = &Arc<Record>>,
+            reserved: Revision,
+        ) -> Result<(), BackendError> {
+            self.0.rebuild(records, reserved)
+        }
+    }
+
+    /// A database in sled with one snapshot and a later write; its files are then damaged.
+    async fn damaged(with_snapshot: bool) -> (tempfile::TempDir, SledOptions) {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = folder.path().join("snapshots");
+        let options = SledOptions {
+            snapshots: Some(snapshots.clone()),
+            ..SledOptions::new(folder.path().join("db"))
+        };
+        let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
+            .await
+            .unwrap();
+        store
+            .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        if with_snapshot {
+            std::fs::create_dir(&snapshots).unwrap();
+            store
+                .save(&snapshots.join(format!("{:020}.kobune-snapshot", store.revision())))
+                .await
+                .unwrap();
+            // A newer one that is no good is passed over.
+            std::fs::write(snapshots.join("99999999999999999999.kobune-snapshot"), "KOBUNE").unwrap();
+        }
+        store
+            .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
+            .await
+            .unwrap();
+        store.close().await;
+        for entry in std::fs::read_dir(options.folder.join("sled")).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                std::fs::write(entry.path(), [b'x'; 100]).unwrap();
+            }
+        }
+        (folder, options)
+    }
+
+    #[tokio::test]
+    async fn a_database_beyond_repair_is_restored_from_the_last_whole_snapshot() {
+        let (_folder, options) = damaged(true).await;
+        let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
+            .await
+            .unwrap();
+        assert!(text(&store, "/a").starts_with('1'));
+        store
+            .commit(vec![put("/c", "1", Expect::Absent)], Durability::Synced)
+            .await
+            .unwrap();
+        store.close().await;
+        assert!(
+            options.folder.join("sled.damaged").exists(),
+            "the evidence is kept"
+        );
+        let store = Store::open(Box::new(SledBackend::new(options)), Options::default())
+            .await
+            .unwrap();
+        assert!(store.get("/c").is_some());
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_beyond_repair_without_snapshot_is_left_alone_and_told() {
+        let (_folder, options) = damaged(false).await;
+        let opened = Store::open(Box::new(SledBackend::new(options.clone())), Options::default()).await;
+        assert!(matches!(opened, Err(OpenError::Load(_))));
+        assert!(options.folder.join("sled/db").exists());
     }
 }

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::database::{Open, database};
 use super::disk::{failed, is_unlocked, sync_file, sync_folder};
-use super::{Open, database};
 use crate::backend::BackendError;
 
 /// In the folder of a database that was built to its end.
@@ -16,7 +16,7 @@ const COMPLETE: &str = "COMPLETE";
 /// sled's own threads may hold the database a moment longer than its handle.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const SEGMENT: usize = 2 << 20;
-const CACHE: u64 = 16 << 20;
+const CACHE: u64 = 4 << 20;
 
 /// Runs sled's code; a panic becomes an error.
 pub(super) fn caught<T>(
@@ -75,7 +75,7 @@ pub(super) fn close(opened: Open, path: &Path) -> Result<(), BackendError> {
 }
 
 /// Returns freed memory to the system: a database that was read leaves a lot of it.
-fn give_back() {
+pub(super) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim has no preconditions and may be called at any time.
     unsafe {
