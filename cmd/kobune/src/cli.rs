@@ -36,9 +36,6 @@ pub enum Command {
     },
     /// Print the versions of kobune and of Kubernetes
     Version,
-    /// The first process of a pod with a shared process namespace
-    #[command(hide = true)]
-    PodInit,
 }
 
 /// Flags of `kobune server`.

@@ -14,18 +14,22 @@ use crate::paths::Paths;
 /// Does what the command line says.
 pub fn run(arguments: ImageArgs) -> Result<()> {
     kobune_pki::install_crypto();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?.block_on(async {
-        let paths = Paths::of(&arguments.data_dir);
-        let config = crate::server::containerd_config(
-            &paths,
-            arguments.container_runtime_endpoint.as_deref(),
-            &arguments.private_registry,
-        );
-        let runtime = kobune_containerd::Containerd::connect(config)
-            .await
-            .context("reaching containerd (does `kobune server` run, with this --data-dir?)")?;
-        execute(runtime.as_ref(), arguments.command).await
-    })
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting tokio")?
+        .block_on(async {
+            let paths = Paths::of(&arguments.data_dir);
+            let config = crate::node::containerd_config(
+                &paths,
+                arguments.container_runtime_endpoint.as_deref(),
+                &arguments.private_registry,
+            );
+            let runtime = kobune_containerd::Containerd::connect(config)
+                .await
+                .context("reaching containerd (does `kobune server` run, with this --data-dir?)")?;
+            execute(runtime.as_ref(), arguments.command).await
+        })
 }
 
 async fn execute(runtime: &dyn Runtime, command: ImageCommand) -> Result<()> {
@@ -40,7 +44,10 @@ async fn execute(runtime: &dyn Runtime, command: ImageCommand) -> Result<()> {
         ImageCommand::List { quiet } => list(runtime, quiet).await,
         ImageCommand::Rm { references } => {
             for reference in references {
-                runtime.remove_image(&reference).await.with_context(|| format!("removing {reference}"))?;
+                runtime
+                    .remove_image(&reference)
+                    .await
+                    .with_context(|| format!("removing {reference}"))?;
                 println!("removed {reference}");
             }
             Ok(())
@@ -61,8 +68,14 @@ async fn pull(runtime: &dyn Runtime, reference: String, creds: Option<String>) -
     };
     let bars = Arc::new(Bars::default());
     let sink = bars.clone();
-    let request = PullRequest { reference, auth, force: true };
-    let image = runtime.pull_image(&request, Arc::new(move |progress| sink.show(progress))).await?;
+    let request = PullRequest {
+        reference,
+        auth,
+        force: true,
+    };
+    let image = runtime
+        .pull_image(&request, Arc::new(move |progress| sink.show(progress)))
+        .await?;
     bars.clear();
     println!("{}  {}", request.reference, image.id);
     Ok(())
@@ -81,11 +94,16 @@ impl Bars {
         match progress {
             Progress::Resolved { missing, .. } => {
                 for (digest, size) in missing {
-                    blobs.entry(digest.clone()).or_insert_with(|| self.bar(&digest, size));
+                    blobs
+                        .entry(digest.clone())
+                        .or_insert_with(|| self.bar(&digest, size));
                 }
             }
             Progress::Downloaded { digest, bytes, total } => {
-                blobs.entry(digest.clone()).or_insert_with(|| self.bar(&digest, total)).set_position(bytes);
+                blobs
+                    .entry(digest.clone())
+                    .or_insert_with(|| self.bar(&digest, total))
+                    .set_position(bytes);
             }
             Progress::Unpacked { digest, done } => {
                 if let Some(bar) = blobs.get(&digest) {
@@ -102,7 +120,9 @@ impl Bars {
         let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
         let bar = self.all.add(ProgressBar::new(size).with_prefix(short));
         // The template is a constant and valid; without it the bar has indicatif's own look.
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {msg}")
+        {
             bar.set_style(style.progress_chars("=> "));
         }
         bar
@@ -118,7 +138,9 @@ async fn import(runtime: &dyn Runtime, file: &Path) -> Result<()> {
     let names = if file == Path::new("-") {
         runtime.import_images(&mut tokio::io::stdin()).await
     } else {
-        let mut tar = tokio::fs::File::open(file).await.with_context(|| format!("opening {}", file.display()))?;
+        let mut tar = tokio::fs::File::open(file)
+            .await
+            .with_context(|| format!("opening {}", file.display()))?;
         runtime.import_images(&mut tar).await
     };
     for name in names.with_context(|| format!("importing {}", file.display()))? {
@@ -137,7 +159,11 @@ async fn list(runtime: &dyn Runtime, quiet: bool) -> Result<()> {
     let rows: Vec<[String; 4]> = images.iter().flat_map(rows).collect();
     let heads = ["IMAGE", "TAG", "IMAGE ID", "SIZE"].map(str::to_owned);
     let width = |column: usize| {
-        rows.iter().chain(std::iter::once(&heads)).map(|row| row[column].len()).max().unwrap_or_default()
+        rows.iter()
+            .chain(std::iter::once(&heads))
+            .map(|row| row[column].len())
+            .max()
+            .unwrap_or_default()
     };
     let widths = [width(0), width(1), width(2)];
     for row in std::iter::once(&heads).chain(&rows) {
@@ -163,7 +189,11 @@ fn rows(image: &Image) -> Vec<[String; 4]> {
         [name.to_owned(), tag.to_owned(), id.clone(), size.clone()]
     };
     if image.tags.is_empty() {
-        let name = image.digests.first().and_then(|digest| digest.split('@').next()).unwrap_or("<none>");
+        let name = image
+            .digests
+            .first()
+            .and_then(|digest| digest.split('@').next())
+            .unwrap_or("<none>");
         return vec![[name.to_owned(), "<none>".to_owned(), id, size]];
     }
     image.tags.iter().map(named).collect()
@@ -175,10 +205,14 @@ async fn export(runtime: &dyn Runtime, output: &Path, references: &[String]) -> 
         if std::io::stdout().is_terminal() {
             bail!("standard output is a terminal: name a file with --output");
         }
-        return runtime.export_images(references, &mut tokio::io::stdout()).await.context("writing the tar");
+        return runtime
+            .export_images(references, &mut tokio::io::stdout())
+            .await
+            .context("writing the tar");
     }
-    let mut tar =
-        tokio::fs::File::create(output).await.with_context(|| format!("creating {}", output.display()))?;
+    let mut tar = tokio::fs::File::create(output)
+        .await
+        .with_context(|| format!("creating {}", output.display()))?;
     let written = runtime.export_images(references, &mut tar).await;
     if written.is_err() {
         // Half a tar is of no use to anybody.

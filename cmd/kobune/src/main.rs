@@ -5,6 +5,7 @@ mod check_config;
 mod cli;
 mod completion;
 
+mod images;
 mod kubeconfig;
 mod layers;
 mod logging;
@@ -30,6 +31,10 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Helper processes of pods start as this program too; they are not for people.
+    if std::env::args().nth(1).is_some_and(|word| word == "pod-init") {
+        kobune_containerd::pod_init();
+    }
     match parse().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,8 +80,7 @@ fn run(cli: Cli) -> Result<()> {
             version::run();
             Ok(())
         }
-        Command::Image(_) => anyhow::bail!("soon"),
+        Command::Image(arguments) => images::run(arguments),
         Command::Reset(arguments) => reset::run(&arguments),
-        Command::PodInit => kobune_containerd::pod_init(),
     }
 }

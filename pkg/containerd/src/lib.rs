@@ -111,11 +111,46 @@ impl Containerd {
     /// # Errors
     /// [`Error::Unavailable`] if there is no containerd and none can be started.
     pub async fn connect_or_start(config: Config) -> Result<Arc<Self>> {
-        for folder in [&config.data_dir, &config.run_dir] {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| Error::other(format!("making {}", folder.display()), error))?;
-        }
+        make_folders(&config)?;
         let (connection, supervisor) = connect(&config).await?;
+        let this = Self::assemble(config, connection, supervisor).await?;
+        let (loaded, ready) = tokio::sync::oneshot::channel();
+        tokio::spawn(Self::follow_events(
+            Arc::downgrade(&this),
+            this.stop.clone(),
+            loaded,
+        ));
+        ready.await.unwrap_or_else(|_| {
+            Err(Error::Unavailable {
+                message: "connecting was interrupted".into(),
+            })
+        })?;
+        // Whoever kept the containers' output for us may go.
+        logs::keeper::end(&this.run_dir);
+        Ok(this)
+    }
+
+    /// Connects to the containerd that a running kobune with these folders uses, for images only:
+    /// containers, their output and their events stay with that kobune. Starts nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if that containerd does not answer.
+    pub async fn connect(config: Config) -> Result<Arc<Self>> {
+        let socket = match &config.socket {
+            Some(socket) => socket.clone(),
+            None => Layout::new(&config.data_dir, &config.run_dir).socket(),
+        };
+        let connection = Connection::new(&socket, &config.namespace)?;
+        answers(&connection).await?;
+        Self::assemble(config, connection, None).await
+    }
+
+    async fn assemble(
+        config: Config,
+        connection: Connection,
+        supervisor: Option<Arc<Supervisor>>,
+    ) -> Result<Arc<Self>> {
+        make_folders(&config)?;
         make_namespace(&connection).await?;
         let cgroups = Hierarchy::look();
         let init = config
@@ -124,7 +159,7 @@ impl Containerd {
             .unwrap_or_else(|| "/proc/self/exe".into());
         let sandboxes = Sandboxes::open(&config.run_dir, &config.data_dir, init.clone(), cgroups.clone())?;
         let images = Images::open(connection.clone(), &config.snapshotter, config.registries.clone()).await?;
-        let this = Arc::new(Self {
+        Ok(Arc::new(Self {
             connection,
             host: Host::look(),
             cgroups,
@@ -141,21 +176,7 @@ impl Containerd {
             started_at: Timestamp::now(),
             stop: CancellationToken::new(),
             supervisor,
-        });
-        let (loaded, ready) = tokio::sync::oneshot::channel();
-        tokio::spawn(Self::follow_events(
-            Arc::downgrade(&this),
-            this.stop.clone(),
-            loaded,
-        ));
-        ready.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable {
-                message: "connecting was interrupted".into(),
-            })
-        })?;
-        // Whoever kept the containers' output for us may go.
-        logs::keeper::end(&config.run_dir);
-        Ok(this)
+        }))
     }
 
     /// Stops following events and reading output; containers and containerd run on, and their
@@ -188,6 +209,14 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         self.disconnect();
     }
+}
+
+fn make_folders(config: &Config) -> Result<()> {
+    for folder in [&config.data_dir, &config.run_dir] {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::other(format!("making {}", folder.display()), error))?;
+    }
+    Ok(())
 }
 
 async fn connect(config: &Config) -> Result<(Connection, Option<Arc<Supervisor>>)> {
