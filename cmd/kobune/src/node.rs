@@ -1,7 +1,7 @@
 //! The node's part of a server: containerd, network, kubelet, DNS.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -154,9 +154,20 @@ fn kubelet_config(settings: &Settings, keys: &Keys) -> Result<KubeletConfig> {
         cluster_dns: vec![settings.cluster_dns.into()],
         cluster_domain: settings.flags.cluster_domain.clone(),
         tls: Some(kobune_pki::server_config(&serving, authority, &["http/1.1"])?),
+        port: kubelet_port(settings)?,
         instance: settings.paths.instance.clone(),
         version: format!("{}+kobune{}", version::KUBERNETES, env!("CARGO_PKG_VERSION")),
         pod_cidr: Some(settings.pod_cidr.to_string()),
         ..KubeletConfig::new(name.clone(), settings.node_ip.into())
     })
+}
+
+/// 10250, or any free port when another server of this machine has that one. The Node says which.
+fn kubelet_port(settings: &Settings) -> Result<u16> {
+    let usual = (settings.node_ip, 10250);
+    let free = TcpListener::bind(usual).or_else(|_| TcpListener::bind((settings.node_ip, 0)));
+    let address = free.and_then(|listener| listener.local_addr());
+    Ok(address
+        .with_context(|| format!("listening on {}: is --node-ip this machine's?", settings.node_ip))?
+        .port())
 }
