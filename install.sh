@@ -4,7 +4,8 @@
 #
 #   sudo ./install.sh                        build, install, start, wait until the node is Ready
 #   sudo KOBUNE_BINARY=FILE ./install.sh     take this binary instead of building one
-#   sudo KOBUNE_EXEC="--node-name edge-1" ./install.sh      flags for `kobune server`
+#   sudo KOBUNE_EXEC="--node-name edge-1" ./install.sh      flags for `kobune server`; for this server leave
+#                                            --data-dir and --write-kubeconfig as they are
 #   sudo KOBUNE_SKIP_START=true ./install.sh                install only
 #   sudo kobune-uninstall.sh                 remove everything again
 set -eu
@@ -37,24 +38,30 @@ install_packages() {
     command -v apt-get >/dev/null 2>&1 || fail "please install these with your package manager, then run this again:$packages"
     say "installing from the distribution:$packages"
     apt-get update -qq || true
+    # shellcheck disable=SC2086 # packages are words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
         fail "apt-get could not install:$packages"
 }
 
 # --- the binary --------------------------------------------------------------------------------
-find_cargo() {
-    for cargo in "$(command -v cargo 2>/dev/null || true)" /root/.cargo/bin/cargo "/home/${SUDO_USER:-root}/.cargo/bin/cargo"; do
-        if [ -n "$cargo" ] && [ -x "$cargo" ]; then echo "$cargo"; return; fi
+# sudo leaves the caller's PATH behind, and rustup's cargo looks for its toolchain in HOME, which is root's now.
+find_rust() {
+    for home in "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)" /root; do
+        [ -x "$home/.cargo/bin/cargo" ] || continue
+        PATH=$home/.cargo/bin:$PATH
+        if [ -d "$home/.rustup" ]; then export RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"; fi
+        break
     done
+    command -v cargo >/dev/null 2>&1
 }
 
 build() {
-    cargo=$(find_cargo)
-    [ -n "$cargo" ] || fail "building needs Rust 1.95 or newer: install it from https://rustup.rs, or name a binary with KOBUNE_BINARY=FILE"
+    find_rust || fail "building needs Rust 1.95 or newer: install it from https://rustup.rs, or name a binary with KOBUNE_BINARY=FILE"
     say "building (the first time takes some minutes)"
     commit=$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)
-    (cd "$here" && KOBUNE_COMMIT=$commit "$cargo" build --quiet --release --package kobune) || fail "the build failed; its messages are above"
-    host=$("$(dirname "$cargo")/rustc" -vV | sed -n 's/^host: //p')
+    (cd "$here" && KOBUNE_COMMIT=$commit cargo build --quiet --release --package kobune) ||
+        fail "the build failed; its messages are above (Rust 1.95 or newer is needed, this is $(rustc --version))"
+    host=$(rustc -vV | sed -n 's/^host: //p')
     KOBUNE_BINARY=${CARGO_TARGET_DIR:-$here/target}/$host/release/kobune
 }
 
@@ -71,7 +78,9 @@ install_binary() {
 start() {
     rm -f "$READY"
     if [ -d /run/systemd/system ]; then
-        sed "s|@FLAGS@|${KOBUNE_EXEC:-}|" "$here/packaging/kobune.service" >/etc/systemd/system/kobune.service
+        # What sed and systemd would read as more than text.
+        flags=$(printf '%s' "${KOBUNE_EXEC:-}" | sed 's/[\\&|]/\\&/g; s/%/%%/g')
+        sed "s|@FLAGS@|$flags|" "$here/packaging/kobune.service" >/etc/systemd/system/kobune.service
         systemctl daemon-reload
         systemctl enable --quiet kobune
         systemctl restart --no-block kobune
@@ -93,7 +102,7 @@ wait_until_ready() {
     waited=0
     while [ ! -e "$READY" ]; do
         [ "$waited" -lt $((WAIT_SECONDS * 5)) ] || {
-            [ -d /run/systemd/system ] && journalctl -u kobune -n 20 --no-pager || tail -n 20 "$LOG"
+            if [ -d /run/systemd/system ]; then journalctl -u kobune -n 20 --no-pager; else tail -n 20 "$LOG"; fi
             fail "the node is not Ready after $WAIT_SECONDS s; the log's end is above, and \`kobune check-config\` may tell why"
         }
         if [ $((waited % 25)) = 0 ]; then say "waiting for the node to be Ready ($((waited / 5)) s)"; fi
@@ -112,11 +121,16 @@ fi
 start
 wait_until_ready
 say "the node is Ready. Next:"
+echo
+if [ "${SUDO_USER:-root}" = root ]; then
+    echo "    export KUBECONFIG=$KUBECONFIG_FILE"
+else
+    # The file is root's alone.
+    echo "    (umask 077; sudo cat $KUBECONFIG_FILE >~/kobune.yaml); export KUBECONFIG=~/kobune.yaml"
+fi
 cat <<MESSAGE
-
-    export KUBECONFIG=$KUBECONFIG_FILE
     kubectl get nodes
     kubectl create deployment web --image nginx
 
-    state: $STATE    remove everything: kobune-uninstall.sh
+    state: $STATE    remove everything: sudo kobune-uninstall.sh
 MESSAGE
