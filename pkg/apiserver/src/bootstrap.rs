@@ -36,6 +36,9 @@ pub async fn run(server: &ApiServer) -> Result<(), Status> {
             "metadata": {"name": name}, "value": value, "description": text});
         ensure(server, "/apis/scheduling.k8s.io/v1/priorityclasses", class).await?;
     }
+    let cidr = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [server.0.config.service_cidr.to_string()]}});
+    ensure(server, "/apis/networking.k8s.io/v1/servicecidrs", cidr).await?;
     kubernetes_service(server).await
 }
 

@@ -15,22 +15,12 @@ const CODES: [u16; 20] = [
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The counters. All of them are single atomics, written without a lock.
+#[derive(Default)]
 pub struct Metrics {
     requests: [[AtomicU64; CODES.len() + 1]; VERBS.len()],
     durations: [[AtomicU64; BUCKETS.len() + 1]; VERBS.len()],
     microseconds: [AtomicU64; VERBS.len()],
     watches: Arc<AtomicI64>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            requests: Default::default(),
-            durations: Default::default(),
-            microseconds: Default::default(),
-            watches: Arc::default(),
-        }
-    }
 }
 
 /// Counts one watch for as long as it lives.

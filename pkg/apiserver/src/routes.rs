@@ -68,6 +68,9 @@ pub async fn verb(call: &Call<'_>, row: &Arc<Row>, body: Bytes) -> Result<Respon
         return Err(Status::method_not_allowed());
     }
     let everywhere = row.kind.namespaced && call.info.namespace.is_empty();
+    if let Some(warning) = deprecation(row) {
+        call.warn(warning);
+    }
     match call.info.verb {
         Verb::Create if crate::reviews::is_review(&row.kind) => crate::reviews::create(call, body).await,
         Verb::Create if everywhere || !call.info.name.is_empty() => Err(Status::method_not_allowed()),
@@ -82,6 +85,17 @@ pub async fn verb(call: &Call<'_>, row: &Arc<Row>, body: Bytes) -> Result<Respon
         Verb::DeleteCollection if everywhere => Err(Status::method_not_allowed()),
         Verb::DeleteCollection => delete::collection(call, body).await,
         Verb::Other => Err(Status::method_not_allowed()),
+    }
+}
+
+/// What upstream says of kinds that have a successor.
+fn deprecation(row: &Row) -> Option<&'static str> {
+    match (&*row.kind.group, &*row.kind.plural) {
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
     }
 }
 

@@ -311,7 +311,8 @@ impl Inner {
         let answer = if streams {
             Answer::JSON
         } else {
-            let shapes = info.subresource.is_empty() || info.subresource == "status";
+            let plain = info.subresource.is_empty() || info.subresource == "status";
+            let shapes = plain && !crate::reviews::is_review(&row.kind);
             negotiate::answer(&parts.headers, shapes).map_err(|error| not_acceptable(&error))?
         };
         let call = Call {

@@ -377,3 +377,40 @@ async fn the_first_objects_are_there() {
         .await
         .expect("a second start changes nothing");
 }
+
+#[tokio::test]
+async fn a_pod_needs_its_runtime_class_and_carries_its_cost() {
+    let api = Api::new().await;
+    let mut object = pod("x");
+    object["spec"]["runtimeClassName"] = "big".into();
+    let status = api
+        .post(&format!("{NS}/pods"), &object)
+        .await
+        .fails(403, "Forbidden");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("RuntimeClass \"big\" not found"))
+    );
+    let class = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "big"},
+        "handler": "big", "overhead": {"podFixed": {"cpu": "100m"}}, "scheduling": {"nodeSelector": {"a": "b"}}});
+    api.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await.ok();
+    let made = api.post(&format!("{NS}/pods"), &object).await.ok();
+    assert_eq!(made["spec"]["overhead"], json!({"cpu": "100m"}));
+    assert_eq!(made["spec"]["nodeSelector"], json!({"a": "b"}));
+}
+
+#[tokio::test]
+async fn a_question_has_no_table() {
+    let api = Api::new().await;
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"nonResourceAttributes": {"verb": "get", "path": "/"}}});
+    let headers = [
+        ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io"),
+        ("content-type", "application/json"),
+    ];
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    api.with(http::Method::POST, path, &headers, review.to_string())
+        .await
+        .fails(406, "NotAcceptable");
+}

@@ -1,12 +1,13 @@
 //! Admission: what must hold in the cluster, beside the object's own rules, before a write is done.
 //!
 //! ```text
-//! namespace lifecycle ─ node restriction ─ service account ─ priority ─ tolerations ─ (quota's place)
+//! namespace lifecycle ─ node restriction ─ service account ─ priority ─ tolerations ─ runtime class ─ (quota's place)
 //! ```
 
 mod namespaces;
 mod nodes;
 mod pods;
+mod runtime_class;
 
 use kobune_api::status::Status;
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub fn create(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
     nodes::create(call, object)?;
     if call.row.is("", "pods") {
         pods::create(call, object)?;
+        runtime_class::create(call, object)?;
     }
     Ok(())
 }

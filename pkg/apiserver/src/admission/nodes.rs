@@ -35,7 +35,7 @@ pub fn create(call: &Call<'_>, object: &Value) -> Result<(), Status> {
         ("coordination.k8s.io", "leases") if meta::name(object) != node => Err(refuse(
             call,
             object,
-            format!("can only access node lease with the same name as the requesting node"),
+            "can only access node lease with the same name as the requesting node".to_owned(),
         )),
         ("", "pods") => {
             if meta::annotation(object, "kubernetes.io/config.mirror").is_none() {

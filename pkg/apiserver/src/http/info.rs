@@ -125,11 +125,8 @@ impl<'p> RequestInfo<'p> {
             let (namespace, inside) = split(after);
             let (next, _) = split(inside);
             self.namespace = namespace;
-            if !next.is_empty() && !(self.group.is_empty() && matches!(next, "status" | "finalize")) {
-                self.object(inside);
-            } else {
-                self.object(rest);
-            }
+            let itself = next.is_empty() || self.group.is_empty() && matches!(next, "status" | "finalize");
+            self.object(if itself { rest } else { inside });
             return;
         }
         self.object(rest);

@@ -44,8 +44,25 @@ pub async fn get(call: &Call<'_>) -> Result<Response<Body>, Status> {
 
 /// GET of a collection.
 pub async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
-    let found = select(call).await?;
-    output::list(call, found)
+    match select(call).await {
+        Ok(found) => output::list(call, found),
+        Err(status) if status.code == 410 => Ok(expired(call, &status)),
+        Err(status) => Err(status),
+    }
+}
+
+/// A page whose revision is forgotten can be followed by one of the newest revision.
+fn expired(call: &Call<'_>, status: &Status) -> Response<Body> {
+    match call.query.text("continue").and_then(Token::read) {
+        None => output::failure(status, call.answer.encoding),
+        Some(token) => {
+            let next = Token {
+                revision: None,
+                ..token
+            };
+            output::expired_page(status, call.answer.encoding, &next.write())
+        }
+    }
 }
 
 /// Finds the objects of a collection that the query selects.
@@ -173,16 +190,7 @@ fn continued(call: &Call<'_>, text: &str) -> Result<(Snapshot, Option<String>, R
     match store.snapshot_at(revision) {
         Ok(snapshot) => Ok((snapshot, Some(token.start), revision)),
         Err(RevisionError::Future { current }) => Err(Status::version_too_large(revision, current)),
-        Err(RevisionError::Compacted { .. }) => {
-            let next = Token {
-                revision: None,
-                start: token.start,
-            };
-            Err(output::with_continue(
-                Status::continue_inconsistent(),
-                &next.write(),
-            ))
-        }
+        Err(RevisionError::Compacted { .. }) => Err(Status::continue_inconsistent()),
     }
 }
 

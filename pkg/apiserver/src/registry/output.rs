@@ -133,26 +133,22 @@ pub fn partial(mut object: Value, kind: &str) -> Value {
     json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
-/// Puts a continue token into a failure's `metadata`: the message travels with the token, because a
-/// Status has no place of its own for it.
-pub fn with_continue(mut status: Status, token: &str) -> Status {
-    status.details.get_or_insert_default().uid = format!("{CONTINUE}{token}");
-    status
-}
-
-/// Marks the place where [`with_continue`] puts the token until [`failure`] moves it.
-const CONTINUE: &str = "continue:";
-
 /// A failure as an answer.
 pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
+    failure_object(status, encoding, &status.to_json())
+}
+
+/// The failure of a page that came too late, with the token (in `metadata.continue`) by which the list
+/// goes on at the newest revision.
+pub fn expired_page(status: &Status, encoding: Encoding, token: &str) -> Response<Body> {
     let mut object = status.to_json();
-    let token = crate::object::text(&object, &["details", "uid"]).strip_prefix(CONTINUE);
-    if let Some(token) = token.map(str::to_owned) {
-        meta::set(&mut object, "continue", token);
-        crate::object::as_map(&mut object).remove("details");
-    }
+    meta::set(&mut object, "continue", token);
+    failure_object(status, encoding, &object)
+}
+
+fn failure_object(status: &Status, encoding: Encoding, object: &Value) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (encoding, bytes) = crate::encoding::write(encoding, &object, None);
+    let (encoding, bytes) = crate::encoding::write(encoding, object, None);
     let mut response = response(code, encoding.media_type(), bytes);
     let retry = status
         .details

@@ -71,15 +71,18 @@ impl Row {
     }
 }
 
+/// Rows by their plural name, which some groups share.
+type ByPlural = HashMap<Box<str>, Vec<Arc<Row>>>;
+
 /// Every row there is; custom resources come and go at run time.
 pub struct Rows {
-    by_plural: RwLock<Arc<HashMap<Box<str>, Vec<Arc<Row>>>>>,
+    by_plural: RwLock<Arc<ByPlural>>,
 }
 
 impl Rows {
     /// The built-in rows.
     pub fn builtin() -> Self {
-        let mut by_plural: HashMap<Box<str>, Vec<Arc<Row>>> = HashMap::new();
+        let mut by_plural = ByPlural::new();
         for kind in kinds::builtin() {
             let row = Arc::new(Row::new(kind.clone()));
             by_plural.entry((*kind.plural).into()).or_default().push(row);
@@ -89,7 +92,7 @@ impl Rows {
         }
     }
 
-    fn current(&self) -> Arc<HashMap<Box<str>, Vec<Arc<Row>>>> {
+    fn current(&self) -> Arc<ByPlural> {
         let rows = self.by_plural.read();
         rows.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -61,7 +61,7 @@ fn keep_verdict(old: &Value, new: &mut Value) {
         .iter()
         .filter(|condition| !is_verdict(condition));
     let all: Vec<Value> = verdict.chain(others).cloned().collect();
-    let all = (!all.is_empty()).then(|| Value::Array(all));
+    let all = (!all.is_empty()).then_some(Value::Array(all));
     put(fields(new, "status"), "conditions", all);
 }
 

@@ -9,7 +9,7 @@ use kobune_api::status::Status;
 use serde_json::{Value, json};
 
 use super::Strategy;
-use crate::object::{fields, integer, restore, restore_meta, text};
+use crate::object::{elements, fields, integer, restore, restore_meta, text};
 use crate::registry::call::Call;
 use crate::registry::update::keep_metadata;
 
@@ -22,6 +22,9 @@ impl Strategy for Pods {
         let status = fields(pod, "status");
         status.insert("phase".to_owned(), json!("Pending"));
         status.insert("qosClass".to_owned(), json!(class));
+        if !elements(pod, &["spec", "schedulingGates"]).is_empty() {
+            gate(pod);
+        }
         Ok(())
     }
 
@@ -69,6 +72,16 @@ impl Strategy for Pods {
     }
 }
 
+/// A pod behind gates says that it is not to be scheduled yet.
+fn gate(pod: &mut Value) {
+    fields(pod, "status").insert(
+        "conditions".to_owned(),
+        json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastProbeTime": null, "lastTransitionTime": null}]),
+    );
+}
+
 /// Only the containers' resources and resize policies are taken from the new pod.
 fn resize(old: &Value, new: &mut Value) {
     let wanted = new["spec"].take();
@@ -95,7 +108,7 @@ fn resize(old: &Value, new: &mut Value) {
 
 /// Whether a condition of a pod is true.
 pub fn has_condition(pod: &Value, kind: &str) -> bool {
-    crate::object::elements(pod, &["status", "conditions"])
+    elements(pod, &["status", "conditions"])
         .iter()
         .any(|condition| condition["type"] == kind && condition["status"] == "True")
 }

@@ -45,7 +45,7 @@ fn is_guaranteed(resources: &Value) -> bool {
     ["cpu", "memory"].iter().all(|name| {
         let limit = quantity(resources, "limits", name);
         // A request that is not there is the limit.
-        let request = quantity(resources, "requests", name).or_else(|| limit.clone());
+        let request = quantity(resources, "requests", name).or(limit);
         limit.is_some() && limit == request
     })
 }
