@@ -86,14 +86,16 @@ start() {
         systemctl restart --no-block kobune
         say "started the service kobune (systemctl status kobune)"
     else
-        if [ -s /run/kobune/server.pid ] && kill -0 "$(cat /run/kobune/server.pid)" 2>/dev/null; then
+        old=$(cat /run/kobune/server.pid 2>/dev/null || true)
+        # The number may have been given to another program since.
+        if [ -n "$old" ] && [ "$(readlink "/proc/$old/exe" | sed 's/ (deleted)$//')" = "$BIN" ]; then
             say "stopping the running server (containers run on)"
-            old=$(cat /run/kobune/server.pid)
             kill "$old"
             while kill -0 "$old" 2>/dev/null; do sleep 0.1; done
         fi
         # shellcheck disable=SC2086 # flags are words
         setsid "$BIN" server ${KOBUNE_EXEC:-} >>"$LOG" 2>&1 </dev/null &
+        server=$!
         say "started a server without systemd; its log is $LOG"
     fi
 }
@@ -101,6 +103,10 @@ start() {
 wait_until_ready() {
     waited=0
     while [ ! -e "$READY" ]; do
+        if [ -n "${server:-}" ] && ! kill -0 "$server" 2>/dev/null; then
+            tail -n 20 "$LOG"
+            fail "the server ended; its last words are above, and \`kobune check-config\` may tell why"
+        fi
         [ "$waited" -lt $((WAIT_SECONDS * 5)) ] || {
             if [ -d /run/systemd/system ]; then journalctl -u kobune -n 20 --no-pager; else tail -n 20 "$LOG"; fi
             fail "the node is not Ready after $WAIT_SECONDS s; the log's end is above, and \`kobune check-config\` may tell why"
