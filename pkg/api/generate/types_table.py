@@ -8,7 +8,7 @@ type:    b bool, i int32, l int64, d double, s string, y bytes, q quantity, x in
          E list of strings that is a message in protobuf, [ list of, { map of, a number: the type of that row
 place:   protobuf field numbers, dotted through inlined messages; 0 when not in protobuf
 flags:   r required, p pointer in Go, o omitempty, z omitzero, a atomic map, g granular map, - none
-keys:    m patch merge key, s patch strategy, l list type (map:keys), d default as JSON, e enum values
+keys:    m patch merge key, s patch strategy, l list type (map:keys), d default as JSON, e enum values (last: they may have spaces)
 A row U after a type: its unions as JSON.
 """
 

@@ -45,6 +45,10 @@ fn kind(column: &'static str) -> Option<GroupVersionKind> {
 }
 
 fn field_row(row: &'static str) -> Field {
+    // Enum values are the last column; they may have spaces: "client auth".
+    let (row, values) = row
+        .split_once(" e=")
+        .map_or((row, None), |(row, values)| (row, Some(values)));
     let mut columns = row.split(' ');
     let mut next = || columns.next().unwrap_or("-");
     let (name, shape, place, flags) = (next(), next(), next(), next());
@@ -57,6 +61,9 @@ fn field_row(row: &'static str) -> Field {
         if let Some((key, value)) = column.split_once('=') {
             extra_column(&mut extra, key, value);
         }
+    }
+    if let Some(values) = values {
+        extra.enum_values = names(values);
     }
     Field {
         name: Cow::Borrowed(name),
@@ -101,7 +108,6 @@ fn extra_column(extra: &mut Extra, key: &str, value: &'static str) {
             }
         }
         "d" => extra.default = serde_json::from_str(value).ok(),
-        "e" => extra.enum_values = names(value),
         _ => {}
     }
 }

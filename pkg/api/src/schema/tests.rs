@@ -28,6 +28,14 @@ fn container_ports_merge_by_two_keys_on_the_server_and_one_in_patches() {
 }
 
 #[test]
+fn enum_values_may_have_spaces() {
+    let usages = field("io.k8s.api.certificates.v1.CertificateSigningRequestSpec", "usages");
+    let values = &usages.extra().unwrap().enum_values;
+    assert_eq!(values.len(), 23);
+    assert!(values.iter().any(|value| value == "client auth"));
+}
+
+#[test]
 fn an_inlined_struct_is_a_message_of_its_own() {
     assert_eq!(field("io.k8s.api.core.v1.Volume", "name").place, [1, 0, 0]);
     assert_eq!(field("io.k8s.api.core.v1.Volume", "emptyDir").place, [2, 2, 0]);
