@@ -154,7 +154,13 @@ impl Doors {
     /// A client for an identity.
     pub fn client(&self, identity: Identity) -> Client {
         let api = self.0.clone();
-        kobune_client::in_process(move |request| {
+        // managedFields name the writer by it.
+        let agent = http::HeaderValue::from_static(agent(&identity.user));
+        kobune_client::in_process(move |mut request| {
+            request
+                .headers_mut()
+                .entry(http::header::USER_AGENT)
+                .or_insert(agent.clone());
             let (api, identity) = (api.clone(), identity.clone());
             async move { api.handle(identity, request).await }
         })
@@ -163,6 +169,17 @@ impl Doors {
     /// A client for a component.
     pub fn component(&self, user: &str, groups: &[&str]) -> Client {
         self.client(Identity::new(user, groups))
+    }
+}
+
+/// The name under which Kubernetes ships a part of this process.
+fn agent(user: &str) -> &'static str {
+    match user {
+        "system:kube-scheduler" => "kube-scheduler",
+        "system:kube-controller-manager" => "kube-controller-manager",
+        _ if user.starts_with("system:serviceaccount:kube-system:") => "kube-controller-manager",
+        _ if user.starts_with("system:node:") => "kubelet",
+        _ => "kobune",
     }
 }
 

@@ -326,6 +326,9 @@ impl Inner {
             now: Timestamp::now(),
             warnings: Mutex::new(Vec::new()),
         };
+        if let Some(warning) = row.facts.deprecated {
+            call.warn(warning);
+        }
         if streams {
             return routes::connect(&call, parts, body).await;
         }

@@ -96,7 +96,7 @@ pub async fn change(
         restore_meta(&mut new, &old, "resourceVersion");
         keep(call, part, &old, &mut new);
         call.row.strategy.prepare_update(call, part, &old, &mut new)?;
-        bump_generation(call, &old, &mut new);
+        bump_generation(call, part, &old, &mut new);
         admission::update(call, part, &old, &mut new)?;
         validate(call, part, &old, &new)?;
         rules::track(call, Some(&old), &mut new, options, part);
@@ -261,8 +261,12 @@ pub(crate) fn keep_metadata(old: &Value, new: &mut Value) {
     }
 }
 
-/// The generation counts the changes of what the user asks for.
-fn bump_generation(call: &Call<'_>, old: &Value, new: &mut Value) {
+/// The generation counts the changes of what the user asks for; a status is none, nor are the
+/// annotations that come with it.
+fn bump_generation(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) {
+    if part == "status" {
+        return;
+    }
     let watched = call.row.facts.generation;
     let changed = watched.iter().any(|field| match *field {
         "metadata" => {

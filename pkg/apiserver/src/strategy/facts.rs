@@ -22,6 +22,8 @@ pub struct Facts {
     pub status_keeps_metadata: bool,
     /// A new object may bring its status along.
     pub created_with_status: bool,
+    /// What users of the kind are warned of.
+    pub deprecated: Option<&'static str>,
 }
 
 /// The facts of a kind.
@@ -36,6 +38,17 @@ pub fn facts(kind: &Kind) -> Facts {
         no_dependents: matches!(id, ("" | "events.k8s.io", "events")),
         status_keeps_metadata: keeps_metadata(id),
         created_with_status: matches!(id, ("", "nodes") | ("coordination.k8s.io", "leases")),
+        deprecated: deprecated(id),
+    }
+}
+
+fn deprecated(id: (&str, &str)) -> Option<&'static str> {
+    match id {
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
     }
 }
 

@@ -1,0 +1,20 @@
+//! What clients of the Kubernetes API do with kobune: kubectl, curl and the Python client, on a server
+//! without a node.
+//!
+//! All tests share one server; each works in a namespace of its own. Tests that stop a server have one
+//! for themselves. Start this with `tests/run integration`.
+
+mod access;
+mod apply;
+mod bad_input;
+mod configuration;
+mod deletion;
+mod discovery;
+mod http;
+mod kinds;
+mod lists;
+mod python;
+mod shared;
+mod verbs;
+mod watches;
+mod workloads;
