@@ -18,6 +18,7 @@ mod encoding;
 mod expiry;
 mod health;
 mod http;
+mod impersonate;
 mod metrics;
 mod object;
 mod openapi;

@@ -39,7 +39,7 @@ use crate::registry::row::{Row, Rows};
 use crate::reviews::token::ServiceAccountTokens;
 use crate::strategy::services::held;
 use crate::strategy::services::supply::Supply;
-use crate::{discovery, health, routes};
+use crate::{discovery, health, impersonate, routes};
 
 /// The API server. Cloning it is cheap: all clones are the same server.
 #[derive(Clone)]
@@ -107,7 +107,11 @@ impl ApiServer {
     /// The door for a connection.
     pub(crate) async fn answer_peer(&self, peer: &Peer, request: Request<RequestBody>) -> Response<Body> {
         match authenticate(peer, request.headers(), &self.0.tokens) {
-            Ok(caller) => self.answer(caller.identity(), request).await,
+            Ok(caller) => match impersonate::wanted(caller.identity(), request.headers(), &self.0.chain) {
+                Ok(None) => self.answer(caller.identity(), request).await,
+                Ok(Some(other)) => self.answer(&other, request).await,
+                Err(status) => output::failure(&status, failure_encoding(&request)),
+            },
             Err(status) => {
                 self.0
                     .metrics

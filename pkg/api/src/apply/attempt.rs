@@ -58,11 +58,13 @@ impl Apply<'_, '_> {
         let merged = relations.merge(*relation, Some(self.live), Some(self.applied));
         let mut merged = merged.unwrap_or_else(|| self.applied.clone());
         let mut mine = relations.field_set(*relation, self.applied);
-        write.strip(*relation, &mut mine);
+        mine.subtract_trees(&write.unwritten(*relation));
         let entry = managers.entry(&me);
         let before = std::mem::replace(&mut entry.fields, mine);
         entry.manager.api_version.clone_from(&me.api_version);
+        // The name and what holds it are nobody's in managedFields, but not to be pruned.
         self.prune(&mut merged, &managers, &before);
+        write.strip(*relation, &mut managers.entry(&me).fields);
         if let Some(root) = write.root {
             prune_and_check(root, &mut merged, FieldValidation::Ignore)
                 .map_err(|error| Refusal::Error(ApplyError::Invalid(error.to_string())))?;

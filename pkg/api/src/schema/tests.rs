@@ -29,7 +29,10 @@ fn container_ports_merge_by_two_keys_on_the_server_and_one_in_patches() {
 
 #[test]
 fn enum_values_may_have_spaces() {
-    let usages = field("io.k8s.api.certificates.v1.CertificateSigningRequestSpec", "usages");
+    let usages = field(
+        "io.k8s.api.certificates.v1.CertificateSigningRequestSpec",
+        "usages",
+    );
     let values = &usages.extra().unwrap().enum_values;
     assert_eq!(values.len(), 23);
     assert!(values.iter().any(|value| value == "client auth"));

@@ -168,8 +168,19 @@ async fn respond(
     peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<http::Response<crate::Body>, Infallible> {
+    let head = request.method() == http::Method::HEAD;
     let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-    Ok(server.answer_peer(&peer, request).await)
+    let response = server.answer_peer(&peer, request).await;
+    Ok(if head { without_body(response) } else { response })
+}
+
+/// The answer to a HEAD: hyper leaves the body out over HTTP/1.1 only.
+fn without_body(response: http::Response<crate::Body>) -> http::Response<crate::Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.known_len() {
+        parts.headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    http::Response::from_parts(parts, crate::Body::empty())
 }
 
 /// Small answers leave at once, and a peer that has vanished is noticed without timers of ours.

@@ -74,6 +74,10 @@ pub async fn select(call: &Call<'_>) -> Result<Found, Status> {
         .integer("limit")
         .map_err(Status::bad_request)?
         .unwrap_or(0);
+    // Means nothing for a list, but must be a number.
+    call.query
+        .integer("timeoutSeconds")
+        .map_err(Status::bad_request)?;
     let limit = usize::try_from(limit).unwrap_or(0);
     let prefix = prefix(call, &selection);
     let (snapshot, start, revision) = match call.query.text("continue") {

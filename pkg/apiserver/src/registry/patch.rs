@@ -85,6 +85,7 @@ pub async fn patch(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
     let changed = update::change(call, part, &options, &mut |old| {
         let mut new = old.clone();
         merge_into(call, &mut new, &patch)?;
+        update::named(call, &mut new)?;
         let warnings = rules::prune(&call.row.kind, &mut new, options.validation)?;
         warnings.into_iter().for_each(|warning| call.warn(warning));
         rules::defaults(&call.row.kind, &mut new);

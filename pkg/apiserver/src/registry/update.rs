@@ -64,7 +64,7 @@ pub(crate) fn decode(call: &Call<'_>, body: &Bytes, mode: FieldValidation) -> Re
 }
 
 /// The object must have the name of the path.
-fn named(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+pub(super) fn named(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
     let given = meta::name(object);
     if given.is_empty() {
         meta::set(object, "name", call.info.name);

@@ -124,7 +124,10 @@ fn every_kind_is_explained_with_all_its_fields() {
         one.contains("Restart policy for all containers within the pod."),
         "{one}"
     );
-    assert!(one.contains("Always, Never, OnFailure"), "{one}");
+    assert!(
+        one.contains("ENUM:\n    Always\n    Never\n    OnFailure"),
+        "{one}"
+    );
     let unknown = cluster().kubectl(&["explain", "pod.spec.nothing"]).fails();
     assert!(unknown.contains(r#"field "nothing" does not exist"#), "{unknown}");
 }

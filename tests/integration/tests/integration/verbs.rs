@@ -195,7 +195,7 @@ fn bad_fields_are_named_with_their_paths_and_reasons() {
         ),
         (
             pod(r#"{"restartPolicy":"Sometimes","containers":[{"name":"c","image":"x"}]}"#),
-            r#"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure""#,
+            r#"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never""#,
         ),
         (
             pod(
