@@ -43,6 +43,16 @@ fn an_apply_creates_and_owns_what_it_says() {
 }
 
 #[test]
+fn the_name_stays_when_all_other_metadata_is_dropped() {
+    let mut labelled = config_map(json!({"k":"v"}));
+    labelled["metadata"]["labels"] = json!({"l":"1"});
+    let live = apply("ConfigMap", None, labelled, "one").unwrap();
+    let object = apply("ConfigMap", Some(&live), config_map(json!({"k":"v"})), "one").unwrap();
+    assert_eq!(object["metadata"]["name"], "a");
+    assert_eq!(object["metadata"]["labels"], Value::Null);
+}
+
+#[test]
 fn an_apply_without_change_changes_nothing() {
     let live = apply("ConfigMap", None, config_map(json!({"k":"v"})), "one").unwrap();
     let again = server_side_apply(
