@@ -51,10 +51,10 @@ fn privileges_are_dropped_added_and_refused() {
         assert!(status.contains(line), "{line} is missing:\n{status}");
     }
     assert_ne!(space.exec("bare", &["touch", "/x"]).code, 0);
-    space.exec("all", &["mount", "-t", "tmpfs", "none", "/mnt"]).ok();
+    space.exec("all", &["mount", "-t", "tmpfs", "none", "/tmp"]).ok();
     assert_ne!(
         space
-            .exec("usual", &["mount", "-t", "tmpfs", "none", "/mnt"])
+            .exec("usual", &["mount", "-t", "tmpfs", "none", "/tmp"])
             .code,
         0
     );
