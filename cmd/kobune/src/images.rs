@@ -44,6 +44,10 @@ async fn execute(runtime: &dyn Runtime, command: ImageCommand) -> Result<()> {
         ImageCommand::List { quiet } => list(runtime, quiet).await,
         ImageCommand::Rm { references } => {
             for reference in references {
+                // The runtime takes an absent image as removed; a person has mistyped a name.
+                if runtime.image(&reference).await?.is_none() {
+                    bail!("no image {reference} is on this node (`kobune image list` names them)");
+                }
                 runtime
                     .remove_image(&reference)
                     .await
