@@ -102,6 +102,7 @@ impl Keeper {
         self.status = there.status.unwrap_or_default();
         tracing::info!(node = %config.node_name, "registered");
         self.tell("Starting", "Starting kubelet.");
+        self.tell_pressures(None, &self.health);
         self.write_status().await
     }
 
@@ -184,17 +185,31 @@ impl Keeper {
             ),
             _ => {}
         }
-        if now.disk_pressure && !self.health.disk_pressure {
-            self.tell(
-                "NodeHasDiskPressure",
-                &format!("Node {name} status is now: NodeHasDiskPressure"),
-            );
-        }
-        if now.memory_pressure && !self.health.memory_pressure {
-            self.tell(
-                "NodeHasInsufficientMemory",
-                &format!("Node {name} status is now: NodeHasInsufficientMemory"),
-            );
+        self.tell_pressures(Some(&self.health), now);
+    }
+
+    /// An event for each pressure that began or ended; for all of them when nothing was known.
+    fn tell_pressures(&self, old: Option<&Health>, now: &Health) {
+        let pressures: [(fn(&Health) -> bool, [&str; 2]); 3] = [
+            (
+                |h| h.memory_pressure,
+                ["NodeHasSufficientMemory", "NodeHasInsufficientMemory"],
+            ),
+            (
+                |h| h.disk_pressure,
+                ["NodeHasNoDiskPressure", "NodeHasDiskPressure"],
+            ),
+            (
+                |h| h.pid_pressure,
+                ["NodeHasSufficientPID", "NodeHasInsufficientPID"],
+            ),
+        ];
+        for (of, reasons) in pressures {
+            if old.map(of) != Some(of(now)) {
+                let reason = reasons[usize::from(of(now))];
+                let name = &self.context.config.node_name;
+                self.tell(reason, &format!("Node {name} status is now: {reason}"));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::etc::{self, Hostname};
 use super::resources;
 use crate::context::Context;
 use crate::tokens::TokenStore;
-use crate::volume::{self, MountError, Paths, files::FilesInput};
+use crate::volume::{self, MountError, MountErrors, Paths, files::FilesInput};
 
 /// A pod whose containers can be started.
 #[derive(Debug, Clone)]
@@ -40,19 +40,22 @@ pub enum SetUpError {
     Sandbox(String),
     /// `FailedMount`
     #[error(transparent)]
-    Mount(#[from] MountError),
+    Mount(#[from] MountErrors),
     /// `Failed`: folders, cgroups.
     #[error("{0}")]
     Other(String),
 }
 
 impl SetUpError {
-    /// The event's reason.
-    pub fn reason(&self) -> &'static str {
+    /// The events' reason and texts.
+    pub fn events(&self) -> (&'static str, Vec<String>) {
         match self {
-            SetUpError::Sandbox(_) => "FailedCreatePodSandBox",
-            SetUpError::Mount(_) => "FailedMount",
-            SetUpError::Other(_) => "Failed",
+            SetUpError::Sandbox(_) => ("FailedCreatePodSandBox", vec![self.to_string()]),
+            SetUpError::Mount(errors) => (
+                "FailedMount",
+                errors.0.iter().map(MountError::to_string).collect(),
+            ),
+            SetUpError::Other(_) => ("Failed", vec![self.to_string()]),
         }
     }
 }
@@ -196,7 +199,7 @@ pub async fn mount_volumes(
     pod: &Desired,
     tokens: &Arc<Mutex<TokenStore>>,
     ips: Vec<String>,
-) -> Result<Paths, MountError> {
+) -> Result<Paths, MountErrors> {
     if pod.spec().volumes.as_ref().is_none_or(Vec::is_empty) {
         return Ok(Paths::new());
     }
@@ -205,10 +208,7 @@ pub async fn mount_volumes(
         .objects
         .get(pod.namespace(), &references)
         .await
-        .map_err(|e| MountError {
-            volume: first_volume(pod),
-            message: e.to_string(),
-        })?;
+        .map_err(|e| unable(pod, e.to_string()))?;
     let held = tokens.lock().await.get(&context.client, pod).await;
     let around = context.surroundings(pod, &ips);
     let planned = {
@@ -223,22 +223,14 @@ pub async fn mount_volumes(
     let group = pod.spec().security_context.as_ref().and_then(|s| s.fs_group);
     let group = group.and_then(|g| u32::try_from(g).ok());
     let applied = tokio::task::spawn_blocking(move || volume::apply(&planned, group)).await;
-    applied.unwrap_or_else(|e| {
-        Err(MountError {
-            volume: first_volume(pod),
-            message: e.to_string(),
-        })
-    })
+    applied.unwrap_or_else(|e| Err(unable(pod, e.to_string())))
 }
 
-fn first_volume(pod: &Desired) -> String {
-    pod.spec()
-        .volumes
-        .iter()
-        .flatten()
-        .next()
-        .map(|v| v.name.clone())
-        .unwrap_or_default()
+/// What hinders all volumes is told of the first.
+fn unable(pod: &Desired, message: String) -> MountErrors {
+    let first = pod.spec().volumes.iter().flatten().next();
+    let volume = first.map(|v| v.name.clone()).unwrap_or_default();
+    MountErrors(vec![MountError { volume, message }])
 }
 
 /// The ConfigMaps and Secrets a pod refers to.

@@ -71,10 +71,12 @@ pub fn status(input: &StatusInput<'_>) -> PodStatus {
     if input.old.phase.as_deref() == Some(&phase) {
         (reason, message) = (input.old.reason.clone(), input.old.message.clone());
     }
-    if let Some(StopCause::Failed {
-        reason: r,
-        message: m,
-    }) = input.stop
+    // Not before its containers have stopped: whoever sees Failed starts another pod in its place.
+    if input.ended
+        && let Some(StopCause::Failed {
+            reason: r,
+            message: m,
+        }) = input.stop
     {
         (phase, reason, message) = ("Failed".into(), Some(r.clone()), Some(m.clone()));
     }

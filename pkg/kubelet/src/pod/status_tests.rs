@@ -212,6 +212,12 @@ fn an_evicted_pod_is_failed_with_its_reason() {
         reason: "DeadlineExceeded".into(),
         message: "too long".into(),
     });
+    // Its container still runs.
+    let s = w.status();
+    assert_eq!((s.phase.as_deref(), s.reason.as_deref()), (Some("Running"), None));
+    w.old = s;
+    w.known.observe(container("a", 0, exited(137, 90)));
+    w.ended = true;
     let s = w.status();
     assert_eq!(
         (s.phase.as_deref(), s.reason.as_deref()),

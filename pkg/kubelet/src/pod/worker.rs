@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::BackOff;
 use super::desired::{Desired, Role};
-use super::history::{Histories, next_attempt};
+use super::history::{Histories, next_attempt, status_of};
 use super::kill::Kill;
-use super::plan::{Busy, Facts, KillReason, Retry, Step, Waiting, active_deadline, crash_key, plan};
+use super::plan::{Busy, Facts, KillReason, Plan, Retry, Step, Waiting, active_deadline, crash_key, plan};
 use super::report::Report;
 use super::setup::{self, Prepared, SetUpError};
 use super::start::{Failure, Start};
@@ -49,7 +49,7 @@ const PULL_ERROR_SHOWN: Duration = Duration::from_secs(3);
 /// What came of an operation.
 pub(super) enum Outcome {
     SetUp(Result<Prepared, SetUpError>),
-    Volumes(Result<volume::Paths, volume::MountError>),
+    Volumes(Result<volume::Paths, volume::MountErrors>),
     Started(String, Result<Container, Failure>),
     Killed(String, Result<Option<Container>, String>),
     TornDown(Result<(), String>),
@@ -384,6 +384,7 @@ impl Worker {
             plan.waiting = waiting;
         }
         self.tell_back_off(&plan.waiting);
+        self.keep_shown(&mut plan);
         // Before the steps: a pod's object goes after its last status was written.
         let report_at = self.report(&plan.waiting, now);
         for step in std::mem::take(&mut plan.steps) {
@@ -410,7 +411,7 @@ impl Worker {
         .min()
     }
 
-    fn plan(&self, now: Timestamp) -> super::plan::Plan {
+    fn plan(&self, now: Timestamp) -> Plan {
         plan(&Facts {
             pod: &self.pod,
             status: &self.report.latest,
@@ -607,8 +608,10 @@ impl Worker {
                 running.iter().for_each(|c| self.begin_probes(c));
             }
             Err(error) => {
-                self.context
-                    .tell(&self.pod, EventType::Warning, error.reason(), error.to_string());
+                let (reason, texts) = error.events();
+                for text in texts {
+                    self.context.tell(&self.pod, EventType::Warning, reason, text);
+                }
                 tracing::warn!(pod = %self.pod.full_name(), %error, "setting a pod up failed");
                 let delay = self.set_ups.next("", now, now);
                 self.set_up_retry = now.checked_add(delay).ok();
@@ -718,9 +721,9 @@ impl Worker {
             .spawn(async move { Outcome::Volumes(setup::mount_volumes(&context, &pod, &tokens, ips).await) });
     }
 
-    fn volumes_done(&mut self, result: Result<volume::Paths, volume::MountError>, now: Timestamp) {
+    fn volumes_done(&mut self, result: Result<volume::Paths, volume::MountErrors>, now: Timestamp) {
         self.refreshing = false;
-        if let Err(error) = result {
+        for error in result.err().into_iter().flat_map(|errors| errors.0) {
             self.context
                 .tell(&self.pod, EventType::Warning, "FailedMount", error.to_string());
         }
@@ -763,6 +766,28 @@ impl Worker {
                 "Failed",
                 "Error: ImagePullBackOff",
             );
+        }
+    }
+
+    /// A container that is tried again shows why it waited until the outcome is known.
+    fn keep_shown(&self, plan: &mut Plan) {
+        let begun = plan.steps.iter().filter_map(|step| match step {
+            Step::Start { name, .. } => Some(name),
+            _ => None,
+        });
+        for name in begun.chain(&self.busy.starting) {
+            let state = status_of(&self.report.latest, name).and_then(|s| s.state.as_ref());
+            let Some(shown) = state.and_then(|s| s.waiting.as_ref()) else {
+                continue;
+            };
+            let reason = shown.reason.clone().unwrap_or_default();
+            if matches!(reason.as_str(), "ContainerCreating" | "PodInitializing") {
+                continue;
+            }
+            plan.waiting.entry(name.clone()).or_insert_with(|| Waiting {
+                reason,
+                message: shown.message.clone().unwrap_or_default(),
+            });
         }
     }
 

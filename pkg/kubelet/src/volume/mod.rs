@@ -28,6 +28,26 @@ pub struct MountError {
     pub message: String,
 }
 
+/// All volumes of a pod that could not be made; each is told in an event of its own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(MountError::to_string).collect::<Vec<_>>().join("; "))]
+pub struct MountErrors(pub Vec<MountError>);
+
+impl From<MountError> for MountErrors {
+    fn from(error: MountError) -> Self {
+        MountErrors(vec![error])
+    }
+}
+
+/// What is there when nothing failed.
+fn all_or<T>(made: T, failed: Vec<MountError>) -> Result<T, MountErrors> {
+    if failed.is_empty() {
+        Ok(made)
+    } else {
+        Err(MountErrors(failed))
+    }
+}
+
 /// What has to be done for a volume; decided before anything is touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -66,17 +86,18 @@ pub struct Planned {
 }
 
 /// Decides what each of the pod's volumes is. Pure.
-pub fn plan(input: &FilesInput<'_>, pod_dir: &Path) -> Result<Vec<Planned>, MountError> {
-    let volumes = input.pod.spec().volumes.iter().flatten();
-    volumes
-        .map(|volume| {
-            let failed = |message: String| MountError {
+pub fn plan(input: &FilesInput<'_>, pod_dir: &Path) -> Result<Vec<Planned>, MountErrors> {
+    let (mut planned, mut failed) = (Vec::new(), Vec::new());
+    for volume in input.pod.spec().volumes.iter().flatten() {
+        match plan_one(input, pod_dir, volume) {
+            Ok(one) => planned.push(one),
+            Err(message) => failed.push(MountError {
                 volume: volume.name.clone(),
                 message,
-            };
-            plan_one(input, pod_dir, volume).map_err(failed)
-        })
-        .collect()
+            }),
+        }
+    }
+    all_or(planned, failed)
 }
 
 fn plan_one(input: &FilesInput<'_>, pod_dir: &Path, volume: &Volume) -> Result<Planned, String> {
@@ -152,16 +173,20 @@ fn unsupported(volume: &Volume) -> String {
 pub type Paths = HashMap<String, PathBuf>;
 
 /// Makes the volumes, or brings them up to date. Blocking.
-pub fn apply(planned: &[Planned], fs_group: Option<u32>) -> Result<Paths, MountError> {
-    let mut paths = Paths::new();
+pub fn apply(planned: &[Planned], fs_group: Option<u32>) -> Result<Paths, MountErrors> {
+    let (mut paths, mut failed) = (Paths::new(), Vec::new());
     for volume in planned {
-        apply_one(volume, fs_group).map_err(|message| MountError {
-            volume: volume.name.clone(),
-            message,
-        })?;
-        paths.insert(volume.name.clone(), volume.path.clone());
+        match apply_one(volume, fs_group) {
+            Ok(()) => {
+                paths.insert(volume.name.clone(), volume.path.clone());
+            }
+            Err(message) => failed.push(MountError {
+                volume: volume.name.clone(),
+                message,
+            }),
+        }
     }
-    Ok(paths)
+    all_or(paths, failed)
 }
 
 fn apply_one(volume: &Planned, group: Option<u32>) -> Result<(), String> {
@@ -302,7 +327,7 @@ mod tests {
     use crate::pod::fields::Surroundings;
     use serde_json::json;
 
-    fn run(volumes: serde_json::Value) -> Result<Vec<Planned>, MountError> {
+    fn run(volumes: serde_json::Value) -> Result<Vec<Planned>, MountErrors> {
         let p = pod(json!({"spec": {"volumes": volumes}}));
         let (referenced, around, tokens) = (Referenced::default(), Surroundings::default(), BTreeMap::new());
         let input = FilesInput {
@@ -341,6 +366,23 @@ mod tests {
         assert!(
             e.to_string()
                 .starts_with("MountVolume.SetUp failed for volume \"d\" : persistentvolumeclaim \"c\"")
+        );
+    }
+
+    #[test]
+    fn every_volume_that_fails_is_told() {
+        let e = run(
+            json!([{"name": "a", "configMap": {"name": "x"}}, {"name": "e", "emptyDir": {}},
+            {"name": "b", "secret": {"secretName": "y"}}]),
+        )
+        .unwrap_err();
+        let told: Vec<(&str, &str)> = e.0.iter().map(|e| (&*e.volume, &*e.message)).collect();
+        assert_eq!(
+            told,
+            [
+                ("a", "configmap \"x\" not found"),
+                ("b", "secret \"y\" not found")
+            ]
         );
     }
 
