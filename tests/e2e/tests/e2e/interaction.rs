@@ -107,9 +107,9 @@ fn exec_carries_input_output_and_the_exit_code() {
 fn exec_with_a_terminal_has_one() {
     let space = Space::new("interaction-terminal");
     space.busybox("box", "sleep 1000");
-    // script(1) gives kubectl a terminal of its own.
+    // The size comes after the process has started. script(1) gives kubectl a terminal of its own.
     let command = format!(
-        "stty cols 91 rows 33; kubectl -n {} exec -it box -- sh -c 'tty; stty size'",
+        "stty cols 91 rows 33; kubectl -n {} exec -it box -- sh -c 'tty; for n in $(seq 50); do stty size 2>/dev/null && break; sleep 0.1; done'",
         space.name
     );
     let mut script = std::process::Command::new("script");
