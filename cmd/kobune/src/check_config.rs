@@ -229,7 +229,7 @@ fn disk(data: &Path) -> Vec<Finding> {
     let Ok(stat) = nix::sys::statvfs::statvfs(present) else {
         return Vec::new();
     };
-    let free = stat.blocks_available() as u64 * stat.fragment_size() as u64 / (1 << 20);
+    let free = stat.blocks_available() * stat.fragment_size() / (1 << 20);
     vec![finding(
         free >= 1024,
         Grade::Warning,

@@ -256,12 +256,15 @@ fn insert<K: Cached>(state: &mut State<K>, mut object: K) {
     state.publish(Change::Applied { object, previous });
 }
 
+/// The caches that were started, by kind and field selector.
+type Started = HashMap<(TypeId, String), Box<dyn Any + Send + Sync>>;
+
 /// All caches of this process.
 #[derive(Clone)]
 pub struct Caches {
     client: Client,
     cancel: CancellationToken,
-    caches: Arc<Mutex<HashMap<(TypeId, String), Box<dyn Any + Send + Sync>>>>,
+    caches: Arc<Mutex<Started>>,
 }
 
 impl Caches {

@@ -1,5 +1,7 @@
 //! A pod's life on a node, against the real API server and a fake runtime.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics says enough")]
+
 mod node;
 
 use std::time::{Duration, Instant};
