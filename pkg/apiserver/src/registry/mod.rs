@@ -11,6 +11,7 @@ pub mod index;
 pub mod list;
 pub mod options;
 pub mod output;
+pub mod partial;
 pub mod patch;
 pub mod row;
 pub mod scale;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::list::Found;
+use super::partial::{self, partial};
 use super::table;
 use crate::http::body::Body;
 use crate::http::negotiate::{Encoding, Shape};
@@ -16,16 +17,29 @@ use crate::http::respond::response;
 
 /// Answers with one stored object.
 pub fn object(call: &Call<'_>, code: StatusCode, bytes: &Bytes) -> Result<Response<Body>, Status> {
-    if call.answer.shape == Shape::Object
-        && call.answer.encoding == Encoding::Json
-        && call.row.convert.is_none()
-    {
-        return Ok(response(code, Encoding::Json.media_type(), bytes.clone()));
+    if call.answer.encoding == Encoding::Json && call.row.convert.is_none() {
+        let media = Encoding::Json.media_type();
+        match call.answer.shape {
+            Shape::Object => return Ok(response(code, media, bytes.clone())),
+            Shape::Partial => {
+                let pieces = partial::metadata(bytes).map(|metadata| {
+                    vec![
+                        Bytes::from_static(partial::HEAD),
+                        metadata,
+                        Bytes::from_static(partial::TAIL),
+                    ]
+                });
+                if let Some(pieces) = pieces {
+                    return Ok(response(code, media, Body::joined(pieces)));
+                }
+            }
+            Shape::Table => {}
+        }
     }
     let object = call.read(bytes)?;
     match call.answer.shape {
         Shape::Object => Ok(write(call, code, &object, call.row.kind.schema)),
-        Shape::Partial => Ok(write(call, code, &partial(object, "PartialObjectMetadata"), None)),
+        Shape::Partial => Ok(write(call, code, &partial(object), None)),
         Shape::Table => {
             let head = json!({"resourceVersion": meta::resource_version(&object)});
             let include = table::include(call.query)?;
@@ -63,9 +77,12 @@ fn write(
 
 /// Answers with a list.
 pub fn list(call: &Call<'_>, found: Found) -> Result<Response<Body>, Status> {
-    let plain = call.answer.shape == Shape::Object && call.row.convert.is_none();
-    if plain && call.answer.encoding == Encoding::Json {
-        return Ok(joined(call, found));
+    if call.answer.encoding == Encoding::Json && call.row.convert.is_none() {
+        match call.answer.shape {
+            Shape::Object => return Ok(joined(call, found)),
+            Shape::Partial => return Ok(joined_metadata(found)),
+            Shape::Table => {}
+        }
     }
     let head = list_meta(&found);
     let read = found.records.iter().map(|record| call.read(&record.value));
@@ -77,10 +94,7 @@ pub fn list(call: &Call<'_>, found: Found) -> Result<Response<Body>, Status> {
             (table::table(row, include, head, items, true, call.now), None)
         }
         Shape::Partial => {
-            let items: Vec<_> = items
-                .into_iter()
-                .map(|item| partial(item, "PartialObjectMetadata"))
-                .collect();
+            let items: Vec<_> = items.into_iter().map(partial).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": head, "items": items});
             (list, None)
@@ -115,6 +129,29 @@ fn joined(call: &Call<'_>, found: Found) -> Response<Body> {
     response(StatusCode::OK, Encoding::Json.media_type(), Body::joined(pieces))
 }
 
+/// The same with the bytes of each item's metadata.
+fn joined_metadata(found: Found) -> Response<Body> {
+    let head = format!(
+        "{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"items\":[",
+        list_meta(&found)
+    );
+    let mut pieces = Vec::with_capacity(found.records.len() * 4 + 2);
+    pieces.push(Bytes::from(head));
+    for record in &found.records {
+        let Some(metadata) = partial::metadata(&record.value) else {
+            continue;
+        };
+        if pieces.len() > 1 {
+            pieces.push(Bytes::from_static(b","));
+        }
+        pieces.push(Bytes::from_static(partial::HEAD));
+        pieces.push(metadata);
+        pieces.push(Bytes::from_static(partial::TAIL));
+    }
+    pieces.push(Bytes::from_static(b"]}\n"));
+    response(StatusCode::OK, Encoding::Json.media_type(), Body::joined(pieces))
+}
+
 fn list_meta(found: &Found) -> Value {
     let mut head = Map::new();
     head.insert("resourceVersion".into(), found.revision.to_string().into());
@@ -125,12 +162,6 @@ fn list_meta(found: &Found) -> Value {
         head.insert("remainingItemCount".into(), left.into());
     }
     Value::Object(head)
-}
-
-/// An object reduced to its metadata.
-pub fn partial(mut object: Value, kind: &str) -> Value {
-    let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_default();
-    json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
 /// A failure as an answer.

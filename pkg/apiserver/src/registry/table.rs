@@ -5,7 +5,7 @@ use kobune_api::status::Status;
 use kobune_api::table as api;
 use serde_json::{Value, json};
 
-use super::output::partial;
+use super::partial::partial;
 use super::row::Row;
 use crate::http::query::{Query, quoted};
 
@@ -39,7 +39,7 @@ pub fn table(
             }
             line["object"] = match include {
                 Include::None => Value::Null,
-                Include::Metadata => partial(object, "PartialObjectMetadata"),
+                Include::Metadata => partial(object),
                 Include::Object => object,
             };
             line

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kobune_api::meta;
 use kobune_api::status::Status;
 use kobune_store::Revision;
 use serde_json::{Value, json};
 
 use crate::http::negotiate::{Answer, Encoding, Shape};
-use crate::registry::output::partial;
+use crate::registry::partial::{self, partial};
 use crate::registry::row::Row;
 use crate::registry::table::{self, Include};
 
@@ -55,11 +55,23 @@ pub struct Frames {
 
 impl Frames {
     /// Writes an event with a stored object.
-    pub fn object(&mut self, out: &mut BytesMut, event: Type, stored: &[u8]) {
-        if self.answer == Answer::JSON && self.row.convert.is_none() {
+    pub fn object(&mut self, out: &mut BytesMut, event: Type, stored: &Bytes) {
+        let json = self.answer.encoding == Encoding::Json && self.row.convert.is_none();
+        if json && self.answer.shape == Shape::Object {
             out.reserve(stored.len() + 40);
             head(out, event);
             out.put_slice(stored);
+            out.put_slice(b"}\n");
+            return;
+        }
+        if json
+            && self.answer.shape == Shape::Partial
+            && let Some(metadata) = partial::metadata(stored)
+        {
+            head(out, event);
+            out.put_slice(partial::HEAD);
+            out.put_slice(&metadata);
+            out.put_slice(partial::TAIL);
             out.put_slice(b"}\n");
             return;
         }
@@ -110,7 +122,7 @@ impl Frames {
     fn tree(&mut self, out: &mut BytesMut, event: Type, object: Value) {
         match self.answer.shape {
             Shape::Object => self.write(out, event, &object, true),
-            Shape::Partial => self.write(out, event, &partial(object, "PartialObjectMetadata"), false),
+            Shape::Partial => self.write(out, event, &partial(object), false),
             Shape::Table => {
                 let head = json!({"resourceVersion": meta::resource_version(&object)});
                 let columns = !std::mem::replace(&mut self.columns_sent, true);
