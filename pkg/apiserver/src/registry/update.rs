@@ -264,7 +264,8 @@ pub(crate) fn keep_metadata(old: &Value, new: &mut Value) {
 /// The generation counts the changes of what the user asks for; a status is none, nor are the
 /// annotations that come with it.
 fn bump_generation(call: &Call<'_>, part: &str, old: &Value, new: &mut Value) {
-    if part == "status" {
+    // Neither is what the user asks for; upstream's binding leaves the generation alone too.
+    if matches!(part, "status" | "binding") {
         return;
     }
     let watched = call.row.facts.generation;
