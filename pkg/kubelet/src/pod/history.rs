@@ -39,6 +39,15 @@ pub struct Histories {
 }
 
 impl Histories {
+    /// This container is known to have ended: what says that it runs was looked up before its end and
+    /// arrived after it. A container has one life, so nothing else can be meant.
+    pub fn is_outdated(&self, container: &Container) -> bool {
+        let ended = |c: &Container| matches!(c.state, ContainerState::Exited { .. });
+        !ended(container)
+            && container.state != ContainerState::Unknown
+            && self.by_id(&container.id).is_some_and(ended)
+    }
+
     /// Takes in what the runtime says of one container. Answers the id of an attempt that is older
     /// than the two kept and can be removed.
     pub fn observe(&mut self, container: Container) -> Option<Container> {
@@ -265,6 +274,15 @@ pub(crate) mod tests {
             (2, 1)
         );
         assert_eq!(next_attempt(&h, &PodStatus::default(), "a"), 3);
+    }
+
+    #[test]
+    fn an_ended_container_does_not_come_back_to_life() {
+        let mut known = Histories::default();
+        known.observe(container("a", 0, exited(1, 5)));
+        assert!(known.is_outdated(&container("a", 0, running())));
+        assert!(!known.is_outdated(&container("a", 0, exited(1, 5))));
+        assert!(!known.is_outdated(&container("a", 1, running())));
     }
 
     #[test]

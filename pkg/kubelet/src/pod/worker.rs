@@ -313,6 +313,9 @@ impl Worker {
 
     /// Takes in a container's state: probes begin and end with it, its last words are read.
     fn observe(&mut self, container: Container) {
+        if self.known.is_outdated(&container) {
+            return;
+        }
         let id = container.id.clone();
         match &container.state {
             ContainerState::Running { .. } => self.begin_probes(&container),
