@@ -15,8 +15,15 @@ fn logs_are_shown_followed_and_cut() {
         "talker",
         "for n in 1 2 3 4 5; do echo line-$n; done; echo oops >&2; while :; do sleep 1; echo tick; done",
     );
-    let all = space.kubectl(&["logs", "talker"]).ok();
-    assert!(all.contains("line-1") && all.contains("oops"), "{all}");
+    // Ready says that the process runs, not that it has printed.
+    eventually("everything is printed", 20, || {
+        let all = space.kubectl(&["logs", "talker"]).result()?;
+        if all.contains("line-5") && all.contains("oops") {
+            Ok(())
+        } else {
+            Err(all)
+        }
+    });
     assert_eq!(
         space
             .kubectl(&["logs", "talker", "--tail=1"])
@@ -109,14 +116,23 @@ fn exec_with_a_terminal_has_one() {
     space.busybox("box", "sleep 1000");
     // The size comes after the process has started. script(1) gives kubectl a terminal of its own.
     let command = format!(
-        "stty cols 91 rows 33; kubectl -n {} exec -it box -- sh -c 'tty; for n in $(seq 50); do stty size 2>/dev/null && break; sleep 0.1; done'",
+        "stty cols 91 rows 33; kubectl -n {} exec -it box -- sh -c 'tty; for n in $(seq 50); do stty size 2>/dev/null | grep . && break; sleep 0.1; done'",
         space.name
     );
     let mut script = std::process::Command::new("script");
     script
         .args(["-qec", &command, "/dev/null"])
         .env("KUBECONFIG", space.cluster.kubeconfig());
-    let shown = kobune_test_support::run(&mut script, None).stdout;
+    // Its input stays open: at an end of input script(1) would type an end of file into the terminal.
+    let mut running = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let input = running.stdin.take();
+    let output = running.wait_with_output().expect("script ends");
+    drop(input);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("/dev/pts/") && shown.contains("33 91"), "{shown}");
 }
 
@@ -193,9 +209,9 @@ spec:
         .kubectl_command(&["-n", &space.name, "port-forward", "pod/web", ":80"]);
     let mut forward = command.stdout(Stdio::piped()).spawn().expect("kubectl starts");
     let mut line = String::new();
-    let output = forward.stdout.take().expect("its output is piped");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line)
-        .expect("kubectl says its port");
+    // kept open: kubectl goes on to print, and ends when nobody can read it
+    let mut output = std::io::BufReader::new(forward.stdout.take().expect("its output is piped"));
+    std::io::BufRead::read_line(&mut output, &mut line).expect("kubectl says its port");
     let port: u16 = line
         .split("127.0.0.1:")
         .nth(1)

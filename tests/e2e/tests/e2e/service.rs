@@ -99,7 +99,16 @@ fn a_pod_reaches_another_by_its_services_name() {
 fn pods_reach_each_other_themselves_and_the_node() {
     let space = web("service-pods");
     space.busybox("client", "sleep 1000");
-    let address = space.field("pods", ".items[0].status.podIP");
+    let address = space
+        .kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "app=web",
+            "-o",
+            "jsonpath={.items[0].status.podIP}",
+        ])
+        .ok();
     eventually("a pod reaches a pod", 20, || {
         page(&space, "client", &format!("http://{address}/"))
     });
