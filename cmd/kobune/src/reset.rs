@@ -124,11 +124,18 @@ async fn remove_pod(runtime: &dyn Runtime, sandbox: &str) -> Result<()> {
 }
 
 async fn remove_network(paths: &Paths) -> Result<()> {
-    let unused = "192.0.2.0/28".parse().context("a range that is never used")?;
+    // Without the note the server never got as far as its network.
+    let noted = std::fs::read_to_string(crate::node::pod_range_file(paths));
+    let range: crate::values::Cidr = noted
+        .as_deref()
+        .unwrap_or("192.0.2.0/28")
+        .parse()
+        .map_err(|problem| anyhow::anyhow!("reading the pods' range: {problem}"))?;
+    let pods = range.to_string().parse().context("the pods' range")?;
     let network = NodeNetwork::start(NodeNetworkConfig {
-        cluster_cidr: unused,
+        cluster_cidr: pods,
         service_cidr: "192.0.2.16/28".parse().context("a range that is never used")?,
-        pod_cidr: unused,
+        pod_cidr: pods,
         node_ip: std::net::Ipv4Addr::LOCALHOST,
         cluster_dns: None,
         bridge: NodeNetworkConfig::bridge_for(&paths.instance),
