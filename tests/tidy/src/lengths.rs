@@ -31,7 +31,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
             .split_whitespace()
             .take_while(|word| !word.contains('('))
             .collect();
-        if !code.contains("fn ") || code.starts_with("//") || !words.iter().all(|word| is_keyword(word)) {
+        if !code.contains("fn ") || code.starts_with("//") || !words.iter().all(is_keyword) {
             continue;
         }
         let close = format!("{}}}", &line[..line.len() - code.len()]);
@@ -63,7 +63,7 @@ fn is_keyword(word: &&str) -> bool {
 }
 
 fn report(title: &str, mut rows: Vec<(String, usize)>) {
-    rows.sort_by(|a, b| b.1.cmp(&a.1));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.1));
     println!("{title}:");
     for (name, lines) in rows.iter().take(10) {
         println!("  {lines:5}  {name}");

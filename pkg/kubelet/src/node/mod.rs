@@ -190,7 +190,9 @@ impl Keeper {
 
     /// An event for each pressure that began or ended; for all of them when nothing was known.
     fn tell_pressures(&self, old: Option<&Health>, now: &Health) {
-        let pressures: [(fn(&Health) -> bool, [&str; 2]); 3] = [
+        /// How a pressure is looked up, and the reasons for its end and its beginning.
+        type Pressure = (fn(&Health) -> bool, [&'static str; 2]);
+        let pressures: [Pressure; 3] = [
             (
                 |h| h.memory_pressure,
                 ["NodeHasSufficientMemory", "NodeHasInsufficientMemory"],
