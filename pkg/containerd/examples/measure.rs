@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p kobune-containerd --example measure -- tests/.cache/images/busybox.tar`
 //!
-//! It is also the `pod-init` of this crate's tests.
+//! It is its own `pod-init`, as kobune is.
 
 use std::time::{Duration, Instant};
 

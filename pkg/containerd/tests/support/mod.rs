@@ -42,7 +42,7 @@ pub fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -
         let mut config = Config::new(folder.path().join("data"), folder.path().join("run"));
         config.private = true;
         config.registries = Some(folder.path().join("registries.yaml"));
-        config.init_program = Some(init_program());
+        config.init_program = Some(env!("CARGO_BIN_EXE_pod-init").into());
         let runtime = Containerd::connect_or_start(config.clone()).await.unwrap();
         let fixture = Fixture {
             runtime,
@@ -64,12 +64,6 @@ pub fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -
     if let Err(error) = outcome {
         std::panic::resume_unwind(error.into_panic());
     }
-}
-
-fn init_program() -> PathBuf {
-    // target/<triple>/debug/deps/runtime-... -> target/<triple>/debug/examples/measure
-    let own = std::env::current_exe().unwrap();
-    own.parent().unwrap().parent().unwrap().join("examples/measure")
 }
 
 fn remove_groups(group: &str) {
