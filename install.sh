@@ -44,23 +44,15 @@ install_packages() {
 }
 
 # --- the binary --------------------------------------------------------------------------------
-# sudo leaves the caller's PATH behind, and rustup's cargo looks for its toolchain in HOME, which is root's now.
-find_rust() {
-    for home in "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)" /root; do
-        [ -x "$home/.cargo/bin/cargo" ] || continue
-        PATH=$home/.cargo/bin:$PATH
-        if [ -d "$home/.rustup" ]; then export RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"; fi
-        break
-    done
-    command -v cargo >/dev/null 2>&1
-}
-
 build() {
-    find_rust || fail "building needs Rust 1.95 or newer: install it from https://rustup.rs, or name a binary with KOBUNE_BINARY=FILE"
+    # shellcheck source=packaging/rust.sh
+    . "$here/packaging/rust.sh"
+    find_rust "$here/target/rust" ||
+        fail "building needs Rust $RUST_WANTED or newer, and fetching it failed: install it from https://rustup.rs, or name a binary with KOBUNE_BINARY=FILE"
     say "building (the first time takes some minutes)"
     commit=$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)
     (cd "$here" && KOBUNE_COMMIT=$commit cargo build --quiet --release --package kobune) ||
-        fail "the build failed; its messages are above (Rust 1.95 or newer is needed, this is $(rustc --version))"
+        fail "the build failed; its messages are above (this is $(rustc --version))"
     host=$(rustc -vV | sed -n 's/^host: //p')
     KOBUNE_BINARY=${CARGO_TARGET_DIR:-$here/target}/$host/release/kobune
 }
