@@ -4,6 +4,7 @@ mod addons;
 mod check_config;
 mod cli;
 mod completion;
+mod database;
 
 mod images;
 mod kubeconfig;

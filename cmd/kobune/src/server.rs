@@ -15,15 +15,13 @@ use kobune_apiserver::ApiServer;
 use kobune_client::Caches;
 use kobune_client::kube::Client;
 use kobune_pki::{Authorities, Identity, Leaf};
-use kobune_store::Store;
-use kobune_store::sled_backend::{SledBackend, SledOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::ServerArgs;
 use crate::settings::Settings;
 use crate::supervise::Supervisor;
-use crate::{addons, kubeconfig, memory, node, notify, version};
+use crate::{addons, database, kubeconfig, memory, node, notify, version};
 
 /// Runs a server until it is told to stop.
 pub fn run(flags: ServerArgs) -> Result<()> {
@@ -52,7 +50,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     let listener = listen(&settings).await?;
     let runtime = node::start_runtime(&settings);
     let keys = Keys::load_or_create(&settings)?;
-    let store = open_store(&settings).await?;
+    let store = database::open(&settings.paths.database()).await?;
     let mut supervisor = Supervisor::new();
     supervisor.start("memory", memory::give_back);
 
@@ -236,22 +234,6 @@ impl Keys {
             authorities,
         })
     }
-}
-
-async fn open_store(settings: &Settings) -> Result<Store> {
-    let folder = settings.paths.database();
-    let options = kobune_store::Options {
-        snapshots: Some(kobune_store::RegularSnapshots {
-            folder: folder.join("snapshots"),
-            every: std::time::Duration::from_secs(12 * 3600),
-            keep: 5,
-        }),
-        ..kobune_store::Options::default()
-    };
-    let backend = SledBackend::new(SledOptions::new(folder.join("state")));
-    Store::open(Box::new(backend), options)
-        .await
-        .with_context(|| format!("opening the store in {}", folder.display()))
 }
 
 async fn listen(settings: &Settings) -> Result<TcpListener> {
