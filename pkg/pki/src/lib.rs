@@ -20,4 +20,4 @@ pub use files::write_private;
 pub use identity::{Identity, identity_of};
 pub use leaf::{CertifiedKey, Leaf, SubjectAltName};
 pub use service_account::{ServiceAccountKey, TokenError};
-pub use tls::{client_config, install_crypto, server_config};
+pub use tls::{any_server, client_config, install_crypto, server_config};

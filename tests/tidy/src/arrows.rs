@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dns", &["api", "client"]),
     ("network", &["api", "client"]),
     ("kubelet", &["api", "client", "network", "pki", "runtime"]),
-    ("containerd", &["runtime"]),
+    ("containerd", &["pki", "runtime"]),
 ];
 
 /// Outside crates that one room (or the few named) keeps to itself.
