@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use kobune_client::k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 
 use crate::pod::desired::Desired;
@@ -206,24 +205,20 @@ fn config_map(
     optional: Option<bool>,
     mode: u32,
 ) -> Result<Files, FilesError> {
-    let empty = ConfigMap::default();
-    let map = match input.referenced.config_maps.get(name) {
-        Some(map) => map,
-        None if optional == Some(true) => &empty,
-        None => {
-            return Err(FilesError::NotFound {
-                kind: "configmap",
-                name: name.to_owned(),
-            });
-        }
+    let data = input.referenced.config_maps.get(name).map(|map| {
+        let text = map.data.iter().flatten();
+        let text = text.map(|(key, value)| (key.as_str(), value.as_bytes()));
+        let binary = map.binary_data.iter().flatten();
+        text.chain(binary.map(|(key, value)| (key.as_str(), value.0.as_slice())))
+            .collect()
+    });
+    let object = Object {
+        kind: "configmap",
+        keys: "config",
+        name,
+        optional: optional == Some(true),
     };
-    let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
-    let binary = map
-        .binary_data
-        .iter()
-        .flatten()
-        .map(|(k, v)| (k.as_str(), v.0.as_slice()));
-    chosen(text.chain(binary).collect(), items, optional, mode, "config")
+    chosen(&object, data, items, mode)
 }
 
 fn secret(
@@ -233,61 +228,67 @@ fn secret(
     optional: Option<bool>,
     mode: u32,
 ) -> Result<Files, FilesError> {
-    let empty = Secret::default();
-    let secret = match input.referenced.secrets.get(name) {
-        Some(secret) => secret,
-        None if optional == Some(true) => &empty,
+    let data = input.referenced.secrets.get(name).map(|secret| {
+        let data = secret.data.iter().flatten();
+        data.map(|(key, value)| (key.as_str(), value.0.as_slice()))
+            .collect()
+    });
+    let object = Object {
+        kind: "secret",
+        keys: "secret",
+        name,
+        optional: optional == Some(true),
+    };
+    chosen(&object, data, items, mode)
+}
+
+/// A ConfigMap or Secret, as messages name it.
+struct Object<'a> {
+    kind: &'static str,
+    keys: &'static str,
+    name: &'a str,
+    optional: bool,
+}
+
+/// All keys as files, or those that `items` names; `data` is `None` when there is no such object.
+fn chosen(
+    object: &Object<'_>,
+    data: Option<BTreeMap<&str, &[u8]>>,
+    items: Option<&[KeyToPath]>,
+    mode: u32,
+) -> Result<Files, FilesError> {
+    let file = |bytes: &[u8], mode| File {
+        data: bytes.to_vec(),
+        mode,
+        owner: None,
+    };
+    let data = match data {
+        Some(data) => data,
+        None if object.optional => BTreeMap::new(),
         None => {
             return Err(FilesError::NotFound {
-                kind: "secret",
-                name: name.to_owned(),
+                kind: object.kind,
+                name: object.name.to_owned(),
             });
         }
     };
-    let data = secret
-        .data
-        .iter()
-        .flatten()
-        .map(|(k, v)| (k.as_str(), v.0.as_slice()));
-    chosen(data.collect(), items, optional, mode, "secret")
-}
-
-fn chosen(
-    data: BTreeMap<&str, &[u8]>,
-    items: Option<&[KeyToPath]>,
-    optional: Option<bool>,
-    mode: u32,
-    kind: &'static str,
-) -> Result<Files, FilesError> {
-    let mut files = Files::new();
-    let Some(items) = items.filter(|i| !i.is_empty()) else {
-        for (key, bytes) in data {
-            files.insert(
-                key.to_owned(),
-                File {
-                    data: bytes.to_vec(),
-                    mode,
-                    owner: None,
-                },
-            );
-        }
-        return Ok(files);
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let all = data.into_iter();
+        return Ok(all
+            .map(|(key, bytes)| (key.to_owned(), file(bytes, mode)))
+            .collect());
     };
+    let mut files = Files::new();
     for item in items {
         check(&item.path)?;
         match data.get(item.key.as_str()) {
             Some(bytes) => {
-                let file = File {
-                    data: bytes.to_vec(),
-                    mode: mode_of(item.mode, mode),
-                    owner: None,
-                };
-                files.insert(item.path.clone(), file);
+                files.insert(item.path.clone(), file(bytes, mode_of(item.mode, mode)));
             }
-            None if optional == Some(true) => {}
+            None if object.optional => {}
             None => {
                 return Err(FilesError::NoKey {
-                    kind,
+                    kind: object.keys,
                     key: item.key.clone(),
                 });
             }

@@ -1,0 +1,146 @@
+//! Taking in what came of operations.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kobune_client::EventType;
+use kobune_runtime::Container;
+
+use super::{Outcome, Worker, logs};
+use crate::pod::plan::Retry;
+use crate::pod::setup::{Prepared, SetUpError};
+use crate::pod::start::Failure;
+
+/// A failed start that is no pull is tried again after this.
+const START_RETRY: Duration = Duration::from_secs(10);
+
+impl Worker {
+    pub(super) async fn finish(&mut self, outcome: Outcome) {
+        let now = Timestamp::now();
+        match outcome {
+            Outcome::SetUp(result) => self.set_up_done(result, now).await,
+            Outcome::Volumes(result) => self.volumes_done(result, now),
+            Outcome::Started(name, result) => self.start_done(name, result, now).await,
+            Outcome::Killed(id, result) => self.kill_done(&id, result).await,
+            Outcome::TornDown(result) => self.tear_down_done(result, now),
+            Outcome::Removed(id) => self.known.remove(&id),
+            Outcome::Reported(result) => self.report_done(result, now),
+            Outcome::ObjectDeleted(Ok(())) => {
+                if self
+                    .pod
+                    .pod()
+                    .metadata
+                    .finalizers
+                    .as_ref()
+                    .is_none_or(Vec::is_empty)
+                {
+                    logs::remove_logs(&self.context, &self.pod);
+                    self.done = true;
+                }
+            }
+            Outcome::ObjectDeleted(Err(message)) => {
+                tracing::warn!(pod = %self.pod.full_name(), %message, "deleting the pod's object failed");
+                self.delete_sent = false;
+                self.delete_retry = now.checked_add(SignedDuration::from_secs(1)).ok();
+            }
+        }
+    }
+
+    async fn set_up_done(&mut self, result: Result<Prepared, SetUpError>, now: Timestamp) {
+        self.busy.setting_up = false;
+        match result {
+            Ok(prepared) => {
+                self.set_ups.forget("");
+                self.set_up_retry = None;
+                self.netns = prepared.sandbox.network_namespace.clone();
+                self.prepared = Some(prepared);
+                self.refresh_at = self.tokens.lock().await.next_renewal();
+                // An adopted pod's containers run already.
+                let running: Vec<Container> = self.known.alive().cloned().collect();
+                running.iter().for_each(|c| self.begin_probes(c));
+            }
+            Err(error) => {
+                let (reason, texts) = error.events();
+                for text in texts {
+                    self.context.tell(&self.pod, EventType::Warning, reason, text);
+                }
+                tracing::warn!(pod = %self.pod.full_name(), %error, "setting a pod up failed");
+                let delay = self.set_ups.next("", now, now);
+                self.set_up_retry = now.checked_add(delay).ok();
+            }
+        }
+    }
+
+    async fn start_done(&mut self, name: String, result: Result<Container, Failure>, now: Timestamp) {
+        self.busy.starting = None;
+        match result {
+            Ok(container) => {
+                self.pull_errors.remove(&name);
+                self.observe(container);
+            }
+            Err(failure) => {
+                let image = self
+                    .pod
+                    .container(&name)
+                    .and_then(|(_, c)| c.image.clone())
+                    .unwrap_or_default();
+                if let Some(container) = failure.container {
+                    self.observe(container);
+                } else {
+                    // It may have been created when the start was given up.
+                    self.look_for(&name).await;
+                }
+                let delay = if failure.pull {
+                    self.pull_errors.insert(name.clone(), now);
+                    self.pulls.next(&image, now, now)
+                } else {
+                    START_RETRY
+                };
+                if let Ok(at) = now.checked_add(delay) {
+                    self.retries.insert(
+                        name,
+                        Retry {
+                            at,
+                            waiting: failure.waiting,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    async fn kill_done(&mut self, id: &str, result: Result<Option<Container>, String>) {
+        self.busy.stopping.remove(id);
+        match result {
+            Ok(Some(container)) => self.observe(container),
+            Ok(None) => self.known.remove(id),
+            Err(message) => {
+                tracing::warn!(pod = %self.pod.full_name(), %message, "stopping a container failed");
+                self.context.tell(
+                    &self.pod,
+                    EventType::Warning,
+                    "FailedKillPod",
+                    format!("error killing pod: {message}"),
+                );
+                self.look_at(id).await;
+            }
+        }
+    }
+
+    fn tear_down_done(&mut self, result: Result<(), String>, now: Timestamp) {
+        self.busy.setting_up = false;
+        match result {
+            Ok(()) => {
+                self.torn_down = true;
+                self.set_up_retry = None;
+            }
+            Err(message) => {
+                tracing::warn!(pod = %self.pod.full_name(), %message, "taking a pod down failed");
+                self.context
+                    .tell(&self.pod, EventType::Warning, "FailedKillPod", message);
+                let delay = self.set_ups.next("down", now, now);
+                self.set_up_retry = now.checked_add(delay).ok();
+            }
+        }
+    }
+}
