@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::address::Pool;
-use crate::link::{self, Links, PodLink};
+use crate::link::{self, Links, PodLink, Route};
 use crate::ruleset::Ruleset;
 use crate::service::plan::ServicePlan;
 use crate::{HostPort, NetworkError, NodeNetworkConfig, namespace, sysctl};
@@ -69,7 +69,12 @@ impl NodeNetwork {
                 .unwrap_or(DEFAULT_MTU),
         };
         let bridge_index = links
-            .set_up_bridge(&config, link::mac(config.gateway()), mtu)
+            .set_up_bridge(
+                &config,
+                link::mac(config.gateway()),
+                mtu,
+                pool.records().map(|record| record.address),
+            )
             .map_err(NetworkError::link(format!("making the bridge {}", config.bridge)))?;
         switch_on(&config.bridge)?;
         let noted = pool
@@ -149,8 +154,11 @@ impl NodeNetwork {
     /// The address is freed last: until then nobody else can get it.
     fn detach_now(&self, pod_uid: &str) -> Result<(), NetworkError> {
         lock(&self.ruleset).set_host_ports(pod_uid, Ipv4Addr::UNSPECIFIED, &[])?;
+        let route = lock(&self.pool)
+            .address(pod_uid)
+            .map(|address| Route::to_pod(address, self.bridge_index, self.config.gateway()));
         link::lock(&self.links)
-            .remove([link::host_name(pod_uid).as_str()])
+            .remove_pod(&link::host_name(pod_uid), route)
             .map_err(NetworkError::link(format!("removing the link of pod {pod_uid}")))?;
         lock(&self.pool).release(pod_uid)
     }

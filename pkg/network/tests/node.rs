@@ -74,6 +74,38 @@ fn addresses_nobody_has_never_leave_by_the_default_route() {
 }
 
 #[test]
+fn an_address_without_a_pod_is_refused_at_once() {
+    on_a_node(|node| async move {
+        let network = node.start();
+        let at_once = |asked: &dyn Fn() -> std::io::Error| {
+            let begun = Instant::now();
+            let error = asked();
+            // The kernel looks for a neighbour for three seconds.
+            assert!(
+                begun.elapsed().as_millis() < 1000,
+                "{error} after {:?}",
+                begun.elapsed()
+            );
+            assert_eq!(error.kind(), std::io::ErrorKind::HostUnreachable);
+        };
+        let free = Ipv4Addr::new(10, 42, 0, 200);
+        at_once(&|| ask(free, 80).unwrap_err());
+        let (a, b) = (Pod::new(&network, "a").await, Pod::new(&network, "b").await);
+        at_once(&|| ask(free, 80).unwrap_err());
+        at_once(&|| a.namespace.ask(free, 80).unwrap_err());
+        let gone = b.ip();
+        assert!(ask(gone, 8080).is_ok());
+        network.detach(&b.uid, None).await.unwrap();
+        at_once(&|| ask(gone, 8080).unwrap_err());
+        // Pods that an earlier run attached are found again.
+        sh(&format!("ip route del {}", a.ip()));
+        drop(network);
+        let _network = node.start();
+        assert!(ask(a.ip(), 8080).is_ok());
+    });
+}
+
+#[test]
 fn a_pod_cannot_get_at_the_nodes_loopback() {
     on_a_node(|node| async move {
         let network = node.start();

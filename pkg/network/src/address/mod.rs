@@ -103,6 +103,11 @@ impl Pool {
         Ok(address)
     }
 
+    /// The pod's address, if it has one.
+    pub(crate) fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+        self.by_pod.get(pod).map(|record| record.address)
+    }
+
     /// Notes the ports of the node that lead to this pod. Without a record there is nothing to note.
     pub(crate) fn set_host_ports(&mut self, pod: &str, ports: Vec<HostPort>) -> Result<(), NetworkError> {
         match self.by_pod.get(pod) {

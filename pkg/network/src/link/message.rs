@@ -81,6 +81,8 @@ pub(crate) struct Pair<'a> {
     /// What the host's side is called in `ip link`, for humans.
     pub alias: &'a str,
     pub bridge_index: u32,
+    /// The node's way to the pod.
+    pub route: Route,
 }
 
 /// Makes the pair, the pod's side at once in its namespace.
@@ -105,7 +107,7 @@ pub(crate) fn create_pair(m: &mut Messages, pair: &Pair<'_>) {
     });
 }
 
-/// Plugs the host's side of a pair into the bridge. A port with hairpin lets a pod reach itself by a
+/// Plugs the host's side of a pair into the bridge and makes the node's route to the pod. A port with hairpin lets a pod reach itself by a
 /// Service even where br_netfilter translates addresses inside the bridge.
 pub(crate) fn plug_in(m: &mut Messages, pair: &Pair<'_>) {
     m.push(libc::RTM_NEWLINK, 0, |m| {
@@ -125,6 +127,7 @@ pub(crate) fn plug_in(m: &mut Messages, pair: &Pair<'_>) {
             m.nested(IFLA_INFO_SLAVE_DATA, |m| m.attribute(IFLA_BRPORT_MODE, &[1]));
         });
     });
+    add_route(m, &pair.route);
 }
 
 /// Takes a link up.
@@ -184,16 +187,25 @@ pub(crate) struct Route {
 /// Adds or replaces a route.
 pub(crate) fn add_route(m: &mut Messages, route: &Route) {
     m.push(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, |m| {
-        let scope = if route.via.is_some() { 0 } else { RT_SCOPE_LINK };
-        route_body(m, route.range, scope, libc::RTN_UNICAST);
-        m.attribute(libc::RTA_OIF, &route.index.to_ne_bytes());
-        if let Some(via) = route.via {
-            m.attribute(libc::RTA_GATEWAY, &via.octets());
-        }
-        if let Some(source) = route.source {
-            m.attribute(libc::RTA_PREFSRC, &source.octets());
-        }
+        unicast(m, route)
     });
+}
+
+/// Takes back what [`add_route`] added.
+pub(crate) fn delete_route(m: &mut Messages, route: &Route) {
+    m.push(libc::RTM_DELROUTE, 0, |m| unicast(m, route));
+}
+
+fn unicast(m: &mut Messages, route: &Route) {
+    let scope = if route.via.is_some() { 0 } else { RT_SCOPE_LINK };
+    route_body(m, route.range, scope, libc::RTN_UNICAST);
+    m.attribute(libc::RTA_OIF, &route.index.to_ne_bytes());
+    if let Some(via) = route.via {
+        m.attribute(libc::RTA_GATEWAY, &via.octets());
+    }
+    if let Some(source) = route.source {
+        m.attribute(libc::RTA_PREFSRC, &source.octets());
+    }
 }
 
 /// Says that nobody serves `range` beyond what longer routes lead to.

@@ -4,5 +4,6 @@ mod message;
 mod pod;
 mod socket;
 
+pub(crate) use message::Route;
 pub(crate) use pod::{POD_INTERFACE, PodLink, host_name, lock, mac};
 pub(crate) use socket::Links;

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 
 use super::Links;
-use super::message::{Mac, Pair};
+use super::message::{Mac, Pair, Route};
 use crate::{namespace, sysctl};
 
 /// The name of every pod's interface.
@@ -71,6 +71,7 @@ impl PodLink<'_> {
             namespace: self.namespace.as_raw_fd(),
             alias: self.alias,
             bridge_index: self.bridge_index,
+            route: Route::to_pod(self.address, self.bridge_index, self.gateway),
         }
     }
 

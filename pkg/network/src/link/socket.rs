@@ -1,6 +1,7 @@
 //! What is done with links, addresses and routes of one network namespace.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use super::message::{self, Mac, Pair, Route};
 use crate::netlink::{Failure, Messages, Socket, attributes};
@@ -75,12 +76,14 @@ impl Links {
     ///
     /// The Services' range gets a route to the bridge, not to be delivered there but so that the node
     /// itself can send to it before the packet rules choose an endpoint; the pods' range is unreachable
-    /// but for the parts with routes of their own. Neither can ever leave by the default route.
+    /// but for the pods there are, each with a route of its own. So neither can ever leave by the default
+    /// route, and who asks for an address that nobody has is told at once.
     pub(crate) fn set_up_bridge(
         &mut self,
         config: &NodeNetworkConfig,
         mac: Mac,
         mtu: u32,
+        pods: impl Iterator<Item = Ipv4Addr>,
     ) -> io::Result<u32> {
         let mut messages = Messages::new();
         message::create_bridge(&mut messages, &config.bridge, mac);
@@ -93,13 +96,7 @@ impl Links {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
         let gateway = config.gateway();
         let mut messages = Messages::new();
-        message::add_address(
-            &mut messages,
-            bridge.index,
-            gateway,
-            config.pod_cidr.prefix(),
-            false,
-        );
+        message::add_address(&mut messages, bridge.index, gateway, 32, false);
         if let Some(dns) = config.cluster_dns {
             message::add_address(&mut messages, bridge.index, dns, 32, true);
         }
@@ -111,6 +108,9 @@ impl Links {
             source: Some(gateway),
         };
         message::add_route(&mut messages, &services);
+        for pod in pods {
+            message::add_route(&mut messages, &Route::to_pod(pod, bridge.index, gateway));
+        }
         self.change(messages, &[])?;
         Ok(bridge.index)
     }
@@ -143,12 +143,7 @@ impl Links {
     /// The address stands alone (/32) and everything, also for pods of the same node, goes through the
     /// gateway: so every packet between pods meets the node's packet rules, with or without
     /// br_netfilter, and answers of a Service's endpoint find their way back through the translation.
-    pub(crate) fn set_up_pod(
-        &mut self,
-        index: u32,
-        address: std::net::Ipv4Addr,
-        gateway: std::net::Ipv4Addr,
-    ) -> io::Result<()> {
+    pub(crate) fn set_up_pod(&mut self, index: u32, address: Ipv4Addr, gateway: Ipv4Addr) -> io::Result<()> {
         const LOOPBACK: u32 = 1;
         let mut messages = Messages::new();
         message::link_up(&mut messages, LOOPBACK);
@@ -184,6 +179,16 @@ impl Links {
         }
     }
 
+    /// Removes a pod's link and the node's route to it, as far as they are there.
+    pub(crate) fn remove_pod(&mut self, name: &str, route: Option<Route>) -> io::Result<()> {
+        let mut messages = Messages::new();
+        message::delete_link(&mut messages, name);
+        if let Some(route) = route {
+            message::delete_route(&mut messages, &route);
+        }
+        self.change(messages, &[libc::ENODEV, libc::ESRCH])
+    }
+
     /// The largest packet of the link with the default route.
     pub(crate) fn uplink_mtu(&mut self) -> io::Result<Option<u32>> {
         let mut messages = Messages::new();
@@ -198,6 +203,18 @@ impl Links {
             .query(&mut messages, read_link)?
             .map_err(|failure| failure.error())?;
         Ok(link.map(|link| link.mtu))
+    }
+}
+
+impl Route {
+    /// The node's way to a pod: through the bridge, from the address that the pod knows the node by.
+    pub(crate) fn to_pod(address: Ipv4Addr, bridge_index: u32, gateway: Ipv4Addr) -> Self {
+        Self {
+            range: Cidr::new(address, 32),
+            index: bridge_index,
+            via: None,
+            source: Some(gateway),
+        }
     }
 }
 
