@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use kobune_client::Caches;
 use kobune_client::k8s_openapi::api::core::v1::Taint;
-use kobune_containerd::Containerd;
+use kobune_containerd::{Containerd, Proxies};
 use kobune_dns::{Dns, DnsConfig};
 use kobune_kubelet::KubeletConfig;
 use kobune_network::{NodeNetwork, NodeNetworkConfig};
@@ -37,6 +37,7 @@ pub fn containerd_config(
     config.private = true;
     config.namespace = paths.named("kobune");
     config.registries = Some(registries.to_owned());
+    config.proxies = Proxies::from_environment();
     config
 }
 

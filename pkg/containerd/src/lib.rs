@@ -29,6 +29,7 @@ use kobune_runtime::{ContainerEvent, Error, Result};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use image::registry::Proxies;
 pub use pod_init::pod_init;
 
 use cgroup::Hierarchy;
@@ -61,6 +62,8 @@ pub struct Config {
     pub namespace: String,
     /// `registries.yaml` in k3s' format; need not exist.
     pub registries: Option<PathBuf>,
+    /// What stands between this machine and the registries.
+    pub proxies: Proxies,
     /// containerd's snapshotter.
     pub snapshotter: String,
     /// The program that `shareProcessNamespace` runs as `<program> pod-init`, which must call
@@ -78,6 +81,7 @@ impl Config {
             run_dir: run_dir.into(),
             namespace: "kobune".into(),
             registries: None,
+            proxies: Proxies::default(),
             snapshotter: "overlayfs".into(),
             init_program: None,
         }
@@ -158,7 +162,7 @@ impl Containerd {
             .clone()
             .unwrap_or_else(|| "/proc/self/exe".into());
         let sandboxes = Sandboxes::open(&config.run_dir, &config.data_dir, init.clone(), cgroups.clone())?;
-        let images = Images::open(connection.clone(), &config.snapshotter, config.registries.clone()).await?;
+        let images = Images::open(connection.clone(), &config).await?;
         Ok(Arc::new(Self {
             connection,
             host: Host::look(),

@@ -1,14 +1,19 @@
 //! Images: imported, exported, removed, and pulled from a real docker-registry.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/registry.rs"]
 mod registry;
 mod support;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use kobune_containerd::Proxies;
 use kobune_runtime::*;
+use proxy::Proxy;
 use registry::{Breaker, Registry};
 use support::{Fixture, run, tar};
 
@@ -240,37 +245,32 @@ fn a_broken_download_goes_on_where_it_stopped() {
     });
 }
 
+/// `cert.pem` and `key.pem` for 127.0.0.1.
+fn certificate(folder: &Path) {
+    let made = std::process::Command::new("openssl")
+        .current_dir(folder)
+        .args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1".split(' '))
+        .args("-addext subjectAltName=IP:127.0.0.1,DNS:registry.test".split(' '))
+        .args("-addext basicConstraints=critical,CA:FALSE".split(' '))
+        .args("-keyout key.pem -out cert.pem".split(' '))
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+/// The part of docker-registry's `http` that names them.
+fn over_tls(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("  tls:\n    certificate: {folder}/cert.pem\n    key: {folder}/key.pem\n")
+}
+
 #[test]
 fn a_registry_over_tls_needs_its_ca_and_the_right_password() {
     run(|fixture| async move {
         let keys = tempfile::tempdir().unwrap();
         let path = |name: &str| keys.path().join(name).display().to_string();
-        let made = std::process::Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=127.0.0.1",
-            ])
-            .args([
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-                "-keyout",
-                &path("key.pem"),
-                "-out",
-                &path("cert.pem"),
-            ])
-            .stderr(std::process::Stdio::null())
-            .status()
-            .unwrap();
-        assert!(made.success());
+        certificate(keys.path());
         // As `htpasswd -B` writes it, which is not everywhere.
         let hash = "import crypt; print('user:' + crypt.crypt('secret', crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))";
         let hashed = std::process::Command::new("python3")
@@ -279,11 +279,7 @@ fn a_registry_over_tls_needs_its_ca_and_the_right_password() {
             .unwrap();
         assert!(hashed.status.success());
         std::fs::write(path("htpasswd"), hashed.stdout).unwrap();
-        let http = format!(
-            "  tls:\n    certificate: {}\n    key: {}\n",
-            path("cert.pem"),
-            path("key.pem")
-        );
+        let http = over_tls(keys.path());
         let auth = format!(
             "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
             path("htpasswd")
@@ -350,5 +346,68 @@ fn a_mirror_is_asked_first_and_its_paths_are_rewritten() {
             .await
             .unwrap();
         assert_eq!(image.tags, ["docker.io/library/busybox:1.36"]);
+    });
+}
+
+#[test]
+fn a_proxy_forwards_plain_requests() {
+    run(|mut fixture| async move {
+        let Some(registry) = Registry::start("", "") else {
+            return;
+        };
+        registry.push(&tar("busybox"), "busybox", &[]);
+        let proxy = Proxy::start(registry.port, "bWU6c2VjcmV0");
+        fixture.registries("mirrors:\n  \"registry.test\":\n    endpoint: [\"http://registry.test\"]\n");
+        fixture.config.proxies = Proxies::new(&format!("http://127.0.0.1:{}", proxy.port), "", "");
+        fixture.restart().await;
+        let wanted = request("registry.test/busybox");
+        let error = fixture.runtime.pull_image(&wanted, quiet()).await.unwrap_err();
+        assert!(error.to_string().contains("407"), "{error}");
+        fixture.config.proxies = Proxies::new(&format!("me:secret@127.0.0.1:{}", proxy.port), "", "");
+        fixture.restart().await;
+        fixture.runtime.pull_image(&wanted, quiet()).await.unwrap();
+        let seen = proxy.seen.lock().unwrap().clone();
+        assert_eq!(
+            seen[0],
+            "GET http://registry.test/v2/busybox/manifests/latest HTTP/1.1"
+        );
+        // What is excepted is asked directly: there is no such name.
+        fixture.config.proxies = Proxies::new(&format!("me:secret@127.0.0.1:{}", proxy.port), "", ".test");
+        fixture.restart().await;
+        let again = PullRequest {
+            force: true,
+            ..wanted
+        };
+        fixture.runtime.pull_image(&again, quiet()).await.unwrap_err();
+        assert_eq!(proxy.seen.lock().unwrap().len(), seen.len());
+    });
+}
+
+#[test]
+fn a_proxy_passes_tls_on_and_the_registrys_certificate_is_still_checked() {
+    run(|mut fixture| async move {
+        let keys = tempfile::tempdir().unwrap();
+        certificate(keys.path());
+        let authority = keys.path().join("cert.pem").display().to_string();
+        let Some(registry) = Registry::start(&over_tls(keys.path()), "") else {
+            return;
+        };
+        registry.push(&tar("busybox"), "busybox", &["--cacert", &authority]);
+        let proxy = Proxy::start(registry.port, "bWU6c2VjcmV0");
+        fixture.config.proxies = Proxies::new("", &format!("http://me:secret@127.0.0.1:{}", proxy.port), "");
+        fixture.restart().await;
+        let wanted = request("registry.test/busybox");
+        let error = fixture.runtime.pull_image(&wanted, quiet()).await.unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        fixture.registries(&format!(
+            "configs:\n  registry.test:\n    tls:\n      ca_file: {authority}\n"
+        ));
+        fixture.runtime.pull_image(&wanted, quiet()).await.unwrap();
+        let seen = proxy.seen.lock().unwrap().clone();
+        assert!(
+            seen.iter()
+                .all(|line| line == "CONNECT registry.test:443 HTTP/1.1"),
+            "{seen:?}"
+        );
     });
 }

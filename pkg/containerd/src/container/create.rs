@@ -5,12 +5,12 @@ use std::path::Path;
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snapshot_api;
-use kobune_runtime::{ContainerSpec, Error, Propagation, Result, Sandbox, Seccomp};
+use kobune_runtime::{ContainerSpec, Error, Mount, Propagation, Result, Sandbox, Seccomp};
 use prost_types::Any;
 use serde_json::Value;
 
 use super::record::{Entry, Phase, Record, SANDBOX_LABEL};
-use super::signal;
+use super::{signal, volumes};
 use crate::Containerd;
 use crate::connection::{Idempotent, failed};
 use crate::image::records::LocalImage;
@@ -40,17 +40,20 @@ impl Containerd {
             uuid::Uuid::new_v4().simple(),
             uuid::Uuid::new_v4().simple()
         );
-        let specification = self.specification(&id, sandbox, spec, &image).await?;
+        let folder = self.folders.volumes(&id);
+        let volumes = volumes::plan(&image.config.volumes, &spec.mounts, &folder);
+        let specification = self.specification(&id, sandbox, spec, &image, &volumes).await?;
         let stop = spec
             .stop_signal
             .as_deref()
             .or(image.config.stop_signal.as_deref());
         let stop = stop.and_then(signal::number).unwrap_or(SIGTERM);
         let record = Record::new(&id, sandbox, spec, &image.id, stop);
-        let made = tokio::try_join!(
-            self.register(&id, &record, &image, &specification),
-            self.prepare_snapshot(&id, &record, &image),
-        );
+        let made = tokio::try_join!(self.register(&id, &record, &image, &specification), async {
+            let mounts = self.prepare_snapshot(&id, &record, &image).await?;
+            volumes::fill(&mounts, &volumes, &folder).await?;
+            Ok(mounts)
+        },);
         match made {
             Ok(((), mounts)) => {
                 let entry = Entry::new(id.clone(), record, Phase::Created);
@@ -73,6 +76,7 @@ impl Containerd {
         sandbox: &Sandbox,
         spec: &ContainerSpec,
         image: &LocalImage,
+        volumes: &[Mount],
     ) -> Result<Value> {
         let accounts = self.images.accounts(image).await?;
         let identity = accounts.identity(&image.config.user, &spec.security)?;
@@ -97,6 +101,7 @@ impl Containerd {
             namespaces: &self.sandboxes.namespaces_of(sandbox),
             spec,
             image: &image.config,
+            volumes,
             identity: &identity,
             host: &self.host,
             devices: &devices,

@@ -46,6 +46,8 @@ impl Containerd {
                 self.entries.remove(&entry.id);
             }
         }
+        let is_known = |id: &str| alive.contains(id) || self.entries.find(id).is_some();
+        self.folders.remove_orphans(is_known, self.started_at);
         self.remove_orphans(&alive).await
     }
 

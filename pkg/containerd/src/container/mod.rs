@@ -8,3 +8,4 @@ pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod record;
 pub(crate) mod signal;
+pub(crate) mod volumes;

@@ -5,6 +5,7 @@
 //! containerd's container: labels (to select), extension "kobune" = Record as JSON, spec
 //! {run_dir}/containers/<id>/     FIFOs, `started` (gone after a reboot, as the process is)
 //! {data_dir}/exits/<id>.json     how it ended
+//! {data_dir}/volumes/<id>/       what it has in its image's volumes
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -273,6 +274,7 @@ impl Entries {
 pub(crate) struct Folders {
     run: PathBuf,
     exits: PathBuf,
+    volumes: PathBuf,
 }
 
 impl Folders {
@@ -280,8 +282,9 @@ impl Folders {
         let folders = Self {
             run: run_dir.join("containers"),
             exits: data_dir.join("exits"),
+            volumes: data_dir.join("volumes"),
         };
-        for folder in [&folders.run, &folders.exits] {
+        for folder in [&folders.run, &folders.exits, &folders.volumes] {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Error::other(format!("making {}", folder.display()), error))?;
         }
@@ -291,6 +294,29 @@ impl Folders {
     /// The folder of a container's FIFOs.
     pub(crate) fn of(&self, id: &str) -> PathBuf {
         self.run.join(id)
+    }
+
+    /// The folder of a container's anonymous volumes.
+    pub(crate) fn volumes(&self, id: &str) -> PathBuf {
+        self.volumes.join(id)
+    }
+
+    /// Removes what is here, from before `begun`, of containers that nobody knows: we were killed when
+    /// they were not registered yet, or not any more.
+    pub(crate) fn remove_orphans(&self, is_known: impl Fn(&str) -> bool, begun: Timestamp) {
+        for folder in [&self.run, &self.exits, &self.volumes] {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let Some(id) = name.to_str().map(|name| name.trim_end_matches(".json")) else {
+                    continue;
+                };
+                let made = entry.metadata().and_then(|entry| entry.modified()).ok();
+                let made = made.and_then(|made| Timestamp::try_from(made).ok());
+                if !is_known(id) && made.is_some_and(|made| made < begun) {
+                    self.remove(id);
+                }
+            }
+        }
     }
 
     fn exit_file(&self, id: &str) -> PathBuf {
@@ -321,6 +347,7 @@ impl Folders {
 
     pub(crate) fn remove(&self, id: &str) {
         let _ = std::fs::remove_dir_all(self.of(id));
+        let _ = std::fs::remove_dir_all(self.volumes(id));
         let _ = std::fs::remove_file(self.exit_file(id));
     }
 }

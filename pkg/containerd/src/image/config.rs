@@ -1,7 +1,11 @@
 //! An image's configuration: what runs in it, and which layers it is made of. Pure.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use kobune_runtime::{Error, Result};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 /// What of the configuration is used.
@@ -13,6 +17,8 @@ pub(crate) struct ImageConfig {
     pub(crate) cmd: Vec<String>,
     pub(crate) working_dir: String,
     pub(crate) stop_signal: Option<String>,
+    /// Paths that the image wants to have outside its layers.
+    pub(crate) volumes: Vec<PathBuf>,
     /// Digests of the unpacked layers, the lowest first.
     pub(crate) diff_ids: Vec<String>,
 }
@@ -33,6 +39,7 @@ struct Inner {
     cmd: Option<Vec<String>>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
+    volumes: Option<BTreeMap<PathBuf, IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +59,7 @@ impl ImageConfig {
             entrypoint: inner.entrypoint.unwrap_or_default(),
             cmd: inner.cmd.unwrap_or_default(),
             working_dir: inner.working_dir.unwrap_or_default(),
+            volumes: inner.volumes.unwrap_or_default().into_keys().collect(),
             stop_signal: inner.stop_signal.filter(|signal| !signal.is_empty()),
             diff_ids: file.rootfs.diff_ids,
         })
@@ -93,9 +101,10 @@ mod tests {
     #[test]
     fn nulls_and_missing_parts_are_empty() {
         let config = ImageConfig::parse(
-            br#"{"config":{"Cmd":null,"Env":["A=1"]},"rootfs":{"diff_ids":["sha256:a"]}}"#,
+            br#"{"config":{"Cmd":null,"Env":["A=1"],"Volumes":{"/data":{}}},"rootfs":{"diff_ids":["sha256:a"]}}"#,
         );
         let config = config.unwrap();
+        assert_eq!(config.volumes, [PathBuf::from("/data")]);
         assert_eq!((config.cmd.len(), config.env.len()), (0, 1));
         assert!(ImageConfig::parse(br#"{"rootfs":{"diff_ids":[]}}"#).is_ok());
         assert!(ImageConfig::parse(b"{}").is_err());

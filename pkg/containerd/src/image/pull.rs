@@ -105,7 +105,8 @@ impl Images {
     }
 
     async fn fetch(&self, reference: &Reference, request: &PullRequest, pull: &Arc<Pull>) -> Result<()> {
-        let repository = Repository::open(reference, &request.auth, self.registries.as_deref());
+        let registries = self.registries.as_deref();
+        let repository = Repository::open(reference, &request.auth, registries, &self.proxies);
         let repository = repository.map_err(|error| pull_error(request, &error))?;
         let lease = Lease::begin(&self.connection).await?;
         let done = self.fetch_under(&lease, reference, &repository, pull).await;

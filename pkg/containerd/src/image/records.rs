@@ -5,16 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use containerd_client::services::v1 as api;
-use containerd_client::services::v1::snapshots as snapshot_api;
-use containerd_client::types::Mount;
 use jiff::Timestamp;
-use kobune_runtime::{Error, FilesystemUsage, Image, Result};
+use kobune_runtime::{Error, Image, Result};
 use tonic::Code;
 
 use super::config::ImageConfig;
@@ -22,7 +19,9 @@ use super::content;
 use super::manifest::{Descriptor, Index, Manifest};
 use super::pull::Pulls;
 use super::reference::Reference;
+use super::registry::Proxies;
 use super::unpack::Unpacker;
+use crate::Config;
 use crate::connection::{Connection, Idempotent, failed};
 use crate::spec::users::Accounts;
 
@@ -65,27 +64,26 @@ impl Deref for LocalImage {
 /// All images.
 pub(crate) struct Images {
     pub(crate) connection: Connection,
-    snapshotter: String,
+    pub(super) snapshotter: String,
     /// The snapshotter's folder.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     pub(crate) registries: Option<PathBuf>,
+    pub(crate) proxies: Proxies,
     pub(crate) pulls: Pulls,
     resolved: Mutex<HashMap<String, Arc<Resolved>>>,
-    accounts: Mutex<HashMap<String, Arc<Accounts>>>,
+    /// By chain id.
+    pub(super) accounts: Mutex<HashMap<String, Arc<Accounts>>>,
     last_used: Mutex<HashMap<String, Timestamp>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
 impl Images {
     /// Looks for the snapshotter; takes `native` if the wanted one does not work here.
-    pub(crate) async fn open(
-        connection: Connection,
-        snapshotter: &str,
-        registries: Option<PathBuf>,
-    ) -> Result<Self> {
+    pub(crate) async fn open(connection: Connection, config: &Config) -> Result<Self> {
+        let snapshotter = config.snapshotter.as_str();
         let request = api::PluginsRequest {
             filters: vec!["type==io.containerd.snapshotter.v1".into()],
         };
@@ -117,7 +115,8 @@ impl Images {
         Ok(Self {
             snapshotter: plugin.id.clone(),
             root,
-            registries,
+            registries: config.registries.clone(),
+            proxies: config.proxies.clone(),
             pulls: Pulls::default(),
             resolved: Mutex::default(),
             accounts: Mutex::default(),
@@ -389,112 +388,6 @@ impl Images {
         }
         Ok(())
     }
-
-    /// The image's accounts; read once from its files.
-    pub(crate) async fn accounts(&self, image: &LocalImage) -> Result<Arc<Accounts>> {
-        if let Some(accounts) = lock(&self.accounts).get(&image.chain_id) {
-            return Ok(Arc::clone(accounts));
-        }
-        let key = format!("accounts-{}", uuid::Uuid::new_v4().simple());
-        let doing = || format!("reading the users of image {}", image.name);
-        let request = snapshot_api::ViewSnapshotRequest {
-            snapshotter: self.snapshotter.clone(),
-            key: key.clone(),
-            parent: image.chain_id.clone(),
-            labels: HashMap::from([("containerd.io/gc.root".to_owned(), Timestamp::now().to_string())]),
-        };
-        let answer = self
-            .connection
-            .snapshots()
-            .view(request)
-            .await
-            .map_err(failed(doing()))?;
-        let layers = layer_folders(&answer.into_inner().mounts);
-        let file = |path: &str| {
-            layers
-                .iter()
-                .find_map(|layer| read_inside(layer, path))
-                .unwrap_or_default()
-        };
-        let accounts = Arc::new(Accounts {
-            passwd: file("etc/passwd"),
-            group: file("etc/group"),
-        });
-        let request = snapshot_api::RemoveSnapshotRequest {
-            snapshotter: self.snapshotter.clone(),
-            key,
-        };
-        let _ = self.connection.snapshots().remove(request).await;
-        lock(&self.accounts).insert(image.chain_id.clone(), Arc::clone(&accounts));
-        Ok(accounts)
-    }
-
-    /// The mounts of a container's snapshot.
-    pub(crate) async fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
-        let request = snapshot_api::MountsRequest {
-            snapshotter: self.snapshotter.clone(),
-            key: key.to_owned(),
-        };
-        let answer = self.connection.snapshots().mounts(request).await;
-        Ok(answer
-            .map_err(failed("looking for a container's snapshot"))?
-            .into_inner()
-            .mounts)
-    }
-
-    /// Bytes of a snapshot alone.
-    pub(crate) async fn snapshot_size(&self, key: &str) -> Result<u64> {
-        let request = snapshot_api::UsageRequest {
-            snapshotter: self.snapshotter.clone(),
-            key: key.to_owned(),
-        };
-        let answer = self.connection.snapshots().usage(request).await;
-        Ok(answer
-            .map_err(failed("measuring a snapshot"))?
-            .into_inner()
-            .size
-            .max(0) as u64)
-    }
-
-    /// Bytes of all snapshots and blobs, and the file system they are on.
-    pub(crate) async fn usage(&self) -> Result<FilesystemUsage> {
-        let mut used = 0;
-        let request = snapshot_api::ListSnapshotsRequest {
-            snapshotter: self.snapshotter.clone(),
-            ..Default::default()
-        };
-        let doing = "listing snapshots";
-        let mut stream = self
-            .connection
-            .snapshots()
-            .list(request)
-            .await
-            .map_err(failed(doing))?
-            .into_inner();
-        while let Some(page) = stream.message().await.map_err(failed(doing))? {
-            for snapshot in page.info {
-                used += self.snapshot_size(&snapshot.name).await.unwrap_or(0);
-            }
-        }
-        let doing = "listing blobs";
-        let blobs = self
-            .connection
-            .content()
-            .list(api::ListContentRequest::default())
-            .await;
-        let mut blobs = blobs.map_err(failed(doing))?.into_inner();
-        while let Some(page) = blobs.message().await.map_err(failed(doing))? {
-            used += page.info.iter().map(|blob| blob.size.max(0) as u64).sum::<u64>();
-        }
-        let stat = nix::sys::statvfs::statvfs(&self.root)
-            .map_err(|error| Error::other(format!("measuring {}", self.root.display()), error))?;
-        Ok(FilesystemUsage {
-            path: self.root.clone(),
-            used,
-            capacity: stat.blocks() * stat.fragment_size(),
-            available: stat.blocks_available() * stat.fragment_size(),
-        })
-    }
 }
 
 /// With a repository's last tag of a digest, the record of the digest itself goes too.
@@ -512,83 +405,5 @@ fn orphaned_digest<'a>(
     match others.iter().all(|other| other.name.contains('@')) {
         true => others,
         false => Vec::new(),
-    }
-}
-
-/// The folders a snapshot is made of, the highest first.
-fn layer_folders(mounts: &[Mount]) -> Vec<PathBuf> {
-    let Some(mount) = mounts.first() else {
-        return Vec::new();
-    };
-    match mount.r#type.as_str() {
-        "overlay" => {
-            let option = |name: &str| mount.options.iter().find_map(|option| option.strip_prefix(name));
-            let upper = option("upperdir=").into_iter();
-            let lower = option("lowerdir=").into_iter().flat_map(|list| list.split(':'));
-            upper.chain(lower).map(PathBuf::from).collect()
-        }
-        _ => vec![PathBuf::from(&mount.source)],
-    }
-}
-
-/// Reads a file of an image without following any link out of it. What is not a plain file, not
-/// there or absurdly large is nothing.
-fn read_inside(root: &Path, path: &str) -> Option<String> {
-    use std::io::Read;
-    const LIMIT: u64 = 4 << 20;
-    let folder = std::fs::File::open(root).ok()?;
-    let name = std::ffi::CString::new(path).ok()?;
-    // SAFETY: open_how is plain data; all zeroes is valid.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
-    how.resolve = libc::RESOLVE_IN_ROOT;
-    // SAFETY: the name ends in NUL, `how` has the size that is given, the folder is open.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            folder.as_raw_fd(),
-            name.as_ptr(),
-            &how,
-            std::mem::size_of_val(&how),
-        )
-    };
-    if fd < 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is new and ours alone.
-    let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd as i32) });
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_in_an_image_does_not_lead_out_of_it() {
-        let image = tempfile::tempdir().unwrap();
-        std::fs::create_dir(image.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", image.path().join("etc/passwd")).unwrap();
-        assert_eq!(read_inside(image.path(), "etc/passwd"), None);
-        std::fs::write(image.path().join("etc/hostname"), "inside").unwrap();
-        assert_eq!(read_inside(image.path(), "etc/passwd").as_deref(), Some("inside"));
-    }
-
-    #[test]
-    fn the_layers_of_an_overlay_are_read_from_the_top() {
-        let mount = Mount {
-            r#type: "overlay".into(),
-            options: vec!["lowerdir=/b:/c".into(), "upperdir=/a".into()],
-            ..Default::default()
-        };
-        assert_eq!(
-            layer_folders(&[mount]),
-            [Path::new("/a"), Path::new("/b"), Path::new("/c")]
-        );
     }
 }

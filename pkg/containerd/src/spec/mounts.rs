@@ -5,8 +5,9 @@ use std::path::Path;
 use kobune_runtime::{ContainerSpec, Mount, Propagation};
 use serde_json::{Value, json};
 
-/// `mounts`: the defaults, except where the pod mounts something itself; parents before children.
-pub(crate) fn mounts(spec: &ContainerSpec, shm: &Path, cgroup_v2: bool) -> Vec<Value> {
+/// `mounts`: the defaults, except where the pod or the image mounts something itself; parents before
+/// children.
+pub(crate) fn mounts(spec: &ContainerSpec, volumes: &[Mount], shm: &Path, cgroup_v2: bool) -> Vec<Value> {
     let privileged = spec.security.privileged;
     let sysfs = if privileged { "rw" } else { "ro" };
     let cgroup = if privileged && cgroup_v2 { "rw" } else { "ro" };
@@ -51,7 +52,7 @@ pub(crate) fn mounts(spec: &ContainerSpec, shm: &Path, cgroup_v2: bool) -> Vec<V
             vec!["rbind", "ro", "nosuid", "nodev", "noexec"],
         ),
     ];
-    let theirs: Vec<&Mount> = by_depth(&spec.mounts);
+    let theirs: Vec<&Mount> = by_depth(spec.mounts.iter().chain(volumes));
     let replaced = |target: &str| {
         theirs
             .iter()
@@ -68,8 +69,8 @@ pub(crate) fn mounts(spec: &ContainerSpec, shm: &Path, cgroup_v2: bool) -> Vec<V
     own.chain(theirs.iter().map(|mount| bind(mount))).collect()
 }
 
-fn by_depth(mounts: &[Mount]) -> Vec<&Mount> {
-    let mut sorted: Vec<&Mount> = mounts.iter().collect();
+fn by_depth<'a>(mounts: impl Iterator<Item = &'a Mount>) -> Vec<&'a Mount> {
+    let mut sorted: Vec<&Mount> = mounts.collect();
     sorted.sort_by_key(|mount| mount.target.components().count());
     sorted
 }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     fn targets(spec: &ContainerSpec) -> Vec<String> {
-        let all = mounts(spec, Path::new("/shm"), false);
+        let all = mounts(spec, &[], Path::new("/shm"), false);
         all.iter()
             .map(|mount| mount["destination"].as_str().unwrap().to_owned())
             .collect()

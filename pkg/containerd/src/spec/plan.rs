@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kobune_runtime::{ContainerSpec, Error, Result, Sandbox, Seccomp};
+use kobune_runtime::{ContainerSpec, Error, Mount, Result, Sandbox, Seccomp};
 use serde_json::{Map, Value, json};
 
 use super::capabilities::{self, Capabilities};
@@ -55,6 +55,8 @@ pub(crate) struct Input<'a> {
     pub(crate) namespaces: &'a PodNamespaces,
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) image: &'a ImageConfig,
+    /// Mounts that the image asks for.
+    pub(crate) volumes: &'a [Mount],
     pub(crate) identity: &'a Identity,
     pub(crate) host: &'a Host,
     pub(crate) devices: &'a [Device],
@@ -70,7 +72,7 @@ pub(crate) fn specification(input: &Input<'_>) -> Result<Value> {
         "ociVersion": "1.0.2",
         "process": process(input, capabilities)?,
         "root": { "path": "rootfs", "readonly": security.read_only_root },
-        "mounts": mounts::mounts(input.spec, &input.namespaces.shm, input.host.cgroup_v2),
+        "mounts": mounts::mounts(input.spec, input.volumes, &input.namespaces.shm, input.host.cgroup_v2),
         "linux": linux(input, capabilities),
         // All containers of a pod share one shim.
         "annotations": { "io.containerd.runc.v2.group": input.sandbox.id },
@@ -246,6 +248,7 @@ mod tests {
             namespaces: &PodNamespaces::default(),
             spec: &spec,
             image: &image(),
+            volumes: &[],
             identity: &Identity::default(),
             host: &Host {
                 capabilities: Capabilities(u64::MAX >> 23),

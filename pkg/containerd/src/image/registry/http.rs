@@ -1,24 +1,20 @@
-//! One GET over HTTP/1.1, with TLS or without, following redirects.
+//! One GET over HTTP/1.1, following redirects.
 //!
 //! A connection serves one request: a pull makes a handful, to several hosts.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use kobune_runtime::{Error, Result};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
-use super::config::{Endpoint, Tls};
-use super::tls;
+use super::config::Endpoint;
+use super::proxy::Proxies;
+use super::route::{LazyTls, Route};
 
 /// An answer whose body is still to come.
 pub(crate) type Answer = Response<Incoming>;
@@ -30,20 +26,16 @@ const REDIRECTS: usize = 10;
 
 /// Sends requests to one endpoint and where it redirects to.
 pub(crate) struct Client {
-    tls: Tls,
-    /// Made when it is first needed: a plain mirror needs none.
-    config: OnceLock<Arc<ClientConfig>>,
+    tls: LazyTls,
+    proxies: Proxies,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl Client {
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self> {
-        Ok(Self {
-            tls: endpoint.tls.clone(),
-            config: OnceLock::new(),
-        })
+    pub(crate) fn new(endpoint: &Endpoint, proxies: Proxies) -> Self {
+        Self {
+            tls: LazyTls::new(endpoint.tls.clone()),
+            proxies,
+        }
     }
 
     /// GET; the authorization does not follow to another host.
@@ -94,7 +86,8 @@ impl Client {
 
     async fn send(&self, method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
         let doing = || format!("{method} {uri}");
-        let stream = tokio::time::timeout(CONNECT_LIMIT, self.connect(uri)).await;
+        let route = Route::to(uri, &self.proxies)?;
+        let stream = tokio::time::timeout(CONNECT_LIMIT, route.connect(&self.tls)).await;
         let stream = stream.map_err(|_| Error::other(doing(), "connecting timed out"))??;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -103,6 +96,12 @@ impl Client {
         tokio::spawn(connection);
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::builder().method(&method).uri(path);
+        if let Some(proxy) = route.forwarder() {
+            request = request.uri(uri);
+            if let Some(authorization) = &proxy.authorization {
+                request = request.header(PROXY_AUTHORIZATION, authorization);
+            }
+        }
         if let Some(target) = request.headers_mut() {
             target.extend(headers.clone());
             let host = uri.authority().map_or("", |authority| authority.as_str());
@@ -121,38 +120,6 @@ impl Client {
         let answer = tokio::time::timeout(ANSWER_LIMIT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| Error::other(doing(), "the answer timed out"))?;
         answer.map_err(|error| Error::other(doing(), error))
-    }
-
-    async fn connect(&self, uri: &Uri) -> Result<Box<dyn Stream>> {
-        let doing = || format!("connecting to {uri}");
-        let host = uri
-            .host()
-            .ok_or_else(|| Error::other(doing(), "the URL has no host"))?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let secure = uri.scheme() != Some(&http::uri::Scheme::HTTP);
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let stream = TcpStream::connect((bare, port))
-            .await
-            .map_err(|error| Error::other(doing(), error))?;
-        let _ = stream.set_nodelay(true);
-        if !secure {
-            return Ok(Box::new(stream));
-        }
-        let name = ServerName::try_from(bare.to_owned()).map_err(|error| Error::other(doing(), error))?;
-        let connector = tokio_rustls::TlsConnector::from(self.tls_config()?);
-        let stream = connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| Error::other(doing(), error))?;
-        Ok(Box::new(stream))
-    }
-
-    fn tls_config(&self) -> Result<Arc<ClientConfig>> {
-        if let Some(config) = self.config.get() {
-            return Ok(Arc::clone(config));
-        }
-        let config = tls::config(&self.tls)?;
-        Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
 }
 

@@ -4,6 +4,8 @@ mod auth;
 mod blob;
 pub(crate) mod config;
 mod http;
+mod proxy;
+mod route;
 mod tls;
 
 use std::path::Path;
@@ -16,6 +18,7 @@ use kobune_runtime::{Error, RegistryAuth, Result};
 use auth::Authorization;
 use config::{Endpoint, Registries};
 use http::Client;
+pub use proxy::Proxies;
 
 use super::config::digest;
 use super::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST};
@@ -41,6 +44,7 @@ impl Repository {
         reference: &Reference,
         auth: &[RegistryAuth],
         registries: Option<&Path>,
+        proxies: &Proxies,
     ) -> Result<Self> {
         let registries = Registries::read(registries)?;
         let endpoints = registries.endpoints(&reference.domain, &reference.path)?;
@@ -48,7 +52,7 @@ impl Repository {
             let mut credentials = auth.to_vec();
             credentials.extend(endpoint.auth.clone());
             Ok(Place {
-                client: Client::new(&endpoint)?,
+                client: Client::new(&endpoint, proxies.clone()),
                 authorization: Authorization::new(credentials),
                 endpoint,
             })
