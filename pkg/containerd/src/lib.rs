@@ -129,6 +129,9 @@ impl Containerd {
                 message: "connecting was interrupted".into(),
             })
         })?;
+        if let Err(error) = this.remove_orphaned_shims().await {
+            tracing::warn!(%error, "looking for shims without a container");
+        }
         // Whoever kept the containers' output for us may go.
         logs::keeper::end(&this.run_dir);
         Ok(this)

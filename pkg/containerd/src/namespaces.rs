@@ -110,13 +110,14 @@ fn sysctl_path(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(relative)
 }
 
-/// Starts `program pod-init` as process 1 of a new PID namespace and pins that.
+/// Starts `program pod-init <sandbox>` as process 1 of a new PID namespace and pins that.
 fn start_init(program: &Path, folder: &Path) -> Result<i32> {
     use std::os::unix::process::CommandExt;
     unshare(CloneFlags::CLONE_NEWPID)
         .map_err(|error| Error::other("making the pod's PID namespace", error))?;
     let mut command = std::process::Command::new(program);
-    command.arg("pod-init").env_clear().current_dir("/");
+    command.arg("pod-init").args(folder.file_name());
+    command.env_clear().current_dir("/");
     command
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())

@@ -90,7 +90,18 @@ impl Sandboxes {
         })
     }
 
+    /// The record comes first, so that what is there when we are killed is found again; the pins come
+    /// last, as they are what says that all is there.
     fn make(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+        let mut record = Record {
+            spec: spec.clone(),
+            boot_id: self.boot_id.clone(),
+            init: None,
+        };
+        self.write(&record)?;
+        if !spec.host.ipc {
+            namespaces::mount_shm(&self.shm.join(&spec.pod_uid), SHM_BYTES)?;
+        }
         let folder = self.pins.join(&spec.pod_uid);
         fs::create_dir_all(&folder)
             .map_err(|error| Error::other(format!("making {}", folder.display()), error))?;
@@ -105,21 +116,9 @@ impl Sandboxes {
         })?;
         if let Some(pid) = made.init {
             self.cgroups.enter(&init_group(spec), pid);
+            record.init = Init::of(pid);
+            self.write(&record)?;
         }
-        if !spec.host.ipc {
-            namespaces::mount_shm(&self.shm.join(&spec.pod_uid), SHM_BYTES)?;
-        }
-        let init = made.init.and_then(|pid| {
-            Some(Init {
-                pid,
-                started: start_time(pid)?,
-            })
-        });
-        self.write(&Record {
-            spec: spec.clone(),
-            boot_id: self.boot_id.clone(),
-            init,
-        })?;
         Ok(self.sandbox(spec.clone(), true))
     }
 
@@ -209,9 +208,13 @@ impl Sandboxes {
         valid_id(id)?;
         let record = self.read(&self.record_path(id));
         if let Some(record) = &record
-            && let Some(init) = record.init.filter(|_| record.boot_id == self.boot_id)
+            && record.spec.share_process_namespace
+            && record.boot_id == self.boot_id
         {
-            init.end();
+            // Killed before its number was written down, we know it by its command line.
+            if let Some(init) = record.init.or_else(|| Init::find(id)) {
+                init.end();
+            }
             self.cgroups.remove(&init_group(&record.spec));
         }
         let folder = self.pins.join(id);
@@ -290,6 +293,23 @@ fn start_time(pid: i32) -> Option<u64> {
 }
 
 impl Init {
+    fn of(pid: i32) -> Option<Self> {
+        let started = start_time(pid)?;
+        Some(Self { pid, started })
+    }
+
+    /// The process that was started for this sandbox.
+    fn find(id: &str) -> Option<Self> {
+        let is_ours = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0).skip(1);
+            words.next() == Some(b"pod-init") && words.next() == Some(id.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").ok()?.flatten();
+        let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(is_ours).and_then(Self::of)
+    }
+
     fn is_alive(self) -> bool {
         start_time(self.pid) == Some(self.started)
     }

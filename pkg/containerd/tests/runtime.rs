@@ -635,3 +635,100 @@ fn nginx_and_redis_serve() {
         assert_eq!(fixture.ended(&nginx).await.0, 0);
     });
 }
+
+#[test]
+fn an_images_volumes_begin_with_its_content_and_go_with_the_container() {
+    run(|mut fixture| async move {
+        fixture.import("shelf").await;
+        let sandbox = fixture.sandbox("volumes").await;
+        let folders = fixture.config.data_dir.join("volumes");
+        let count = || std::fs::read_dir(&folders).unwrap().count();
+        let look = "cat /data/book /data/same; ls /data | tr '\\n' ' '; stat -c '%u %a' /data /data/book /empty; \
+                    touch /empty/new /data/new && echo written";
+        let mut spec = ContainerSpec {
+            image: "shelf".into(),
+            ..fixture.script(&sandbox, &format!("{look}; exec sleep 1000"))
+        };
+        spec.security.read_only_root = true;
+        let id = fixture.start(&sandbox, &spec).await;
+        fixture.logged(&sandbox, "written").await;
+        let log = fixture.read_log(&sandbox).replace("stdout F ", "");
+        assert_eq!(
+            log,
+            "second edition\nsecond edition\nbook same 1000 750\n1000 640\n0 755\nwritten\n"
+        );
+        assert_eq!(count(), 1);
+        // What was written stays as long as the container, over restarts of ours too; a folder that
+        // no container was ever made for does not.
+        let orphan = folders.join("orphan");
+        std::fs::create_dir(&orphan).unwrap();
+        fixture.restart().await;
+        assert!(!orphan.exists());
+        let (code, ..) = fixture.exec(&id, &["test", "-e", "/data/new"]).await;
+        assert_eq!(code, 0);
+        fixture.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+        fixture.runtime.remove_container(&id).await.unwrap();
+        assert_eq!(count(), 0);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(folders.to_str().unwrap()), "{mounts}");
+    });
+}
+
+#[test]
+fn what_a_killed_kobune_was_making_is_found_and_removed() {
+    run(|mut fixture| async move {
+        fixture.import("busybox").await;
+        let spec = SandboxSpec {
+            share_process_namespace: true,
+            ..fixture.sandbox_spec("half")
+        };
+        fixture.runtime.create_sandbox(&spec).await.unwrap();
+        // As it is when the process ends between the start of the init process and its record.
+        let path = fixture.config.data_dir.join("sandboxes/half.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let init = record["init"].take()["pid"].as_i64().unwrap();
+        std::fs::write(&path, record.to_string()).unwrap();
+        let leftovers = [
+            fixture.config.run_dir.join("containers/unknown"),
+            fixture.config.data_dir.join("exits/unknown.json"),
+            fixture.config.data_dir.join("volumes/unknown"),
+        ];
+        std::fs::create_dir(&leftovers[0]).unwrap();
+        std::fs::write(&leftovers[1], "{}").unwrap();
+        std::fs::create_dir(&leftovers[2]).unwrap();
+        fixture.restart().await;
+        assert!(leftovers.iter().all(|path| !path.exists()));
+        let found = fixture.runtime.sandboxes().await.unwrap();
+        assert_eq!((found.len(), found[0].ready), (1, false));
+        fixture.runtime.remove_sandbox("half").await.unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{init}/ns/pid")).exists());
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&format!("{}/ns/half", fixture.config.run_dir.display())));
+        assert!(!mounts.contains(&format!("{}/shm/half", fixture.config.run_dir.display())));
+    });
+}
+
+#[test]
+fn a_volume_of_the_pod_takes_the_place_of_the_images() {
+    run(|fixture| async move {
+        fixture.import("shelf").await;
+        let sandbox = fixture.sandbox("volumes").await;
+        let own = fixture.folder.path().join("own");
+        std::fs::create_dir(&own).unwrap();
+        let mount = |target: &str| Mount {
+            source: own.clone(),
+            target: target.into(),
+            ..Default::default()
+        };
+        let spec = ContainerSpec {
+            image: "shelf".into(),
+            mounts: vec![mount("/shelf/"), mount("/empty")],
+            ..fixture.script(&sandbox, "ls /shelf/; ls /empty; echo end")
+        };
+        let (code, log) = fixture.output(&sandbox, &spec).await;
+        assert_eq!((code, log.as_str()), (0, "stdout F end\n"));
+        let folders = std::fs::read_dir(fixture.config.data_dir.join("volumes")).unwrap();
+        assert_eq!(folders.count(), 0);
+    });
+}

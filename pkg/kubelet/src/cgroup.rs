@@ -1,5 +1,6 @@
 //! The pods' cgroups, for version 1 (a folder in each controller) and version 2 (one folder).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,20 @@ use kobune_runtime::Resources;
 /// Where cgroups are mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cgroups {
-    /// Version 1: the mount of each controller.
-    V1(Vec<(String, PathBuf)>),
+    /// Version 1.
+    V1 {
+        /// The mount of each controller that pods have limits in.
+        controllers: Vec<(String, PathBuf)>,
+        /// The other hierarchies (cpuset, systemd's, the unified one): runc makes groups there too.
+        others: Vec<PathBuf>,
+    },
     /// Version 2.
     V2(PathBuf),
 }
 
 const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "blkio", "devices", "freezer"];
+/// Where pods of each quality of service are.
+const CLASSES: [&str; 3] = ["", "/burstable", "/besteffort"];
 const V2_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 impl Cgroups {
@@ -33,8 +41,8 @@ impl Cgroups {
     pub fn create(&self, path: &str, resources: &Resources) -> io::Result<()> {
         let relative = path.trim_start_matches('/');
         match self {
-            Cgroups::V1(mounts) => {
-                for (controllers, mount) in mounts {
+            Cgroups::V1 { controllers, .. } => {
+                for (controllers, mount) in controllers {
                     let dir = mount.join(relative);
                     fs::create_dir_all(&dir)?;
                     set_v1(controllers, &dir, resources)?;
@@ -51,30 +59,39 @@ impl Cgroups {
     /// Removes a cgroup and what is below it; processes in it are an error.
     pub fn remove(&self, path: &str) -> io::Result<()> {
         let relative = path.trim_start_matches('/');
-        let mounts: Vec<&PathBuf> = match self {
-            Cgroups::V1(mounts) => mounts.iter().map(|(_, m)| m).collect(),
-            Cgroups::V2(mount) => vec![mount],
-        };
-        mounts
+        self.mounts()
             .into_iter()
             .try_for_each(|m| remove_tree(&m.join(relative)))
     }
 
+    fn mounts(&self) -> Vec<&PathBuf> {
+        match self {
+            Cgroups::V1 { controllers, others } => controllers.iter().map(|(_, m)| m).chain(others).collect(),
+            Cgroups::V2(mount) => vec![mount],
+        }
+    }
+
+    /// Removes a pod's cgroup, of whatever class it was.
+    pub fn remove_pod(&self, root: &str, uid: &str) -> io::Result<()> {
+        CLASSES
+            .iter()
+            .try_for_each(|class| self.remove(&format!("{root}{class}/pod{uid}")))
+    }
+
     /// Pods' uids that have a cgroup below `root`, with its path.
-    pub fn pods(&self, root: &str) -> Vec<(String, String)> {
-        let mount = match self {
-            Cgroups::V1(mounts) => mounts.first().map(|(_, m)| m),
-            Cgroups::V2(mount) => Some(mount),
-        };
-        let Some(mount) = mount else { return Vec::new() };
-        let mut found = Vec::new();
-        for class in ["", "/burstable", "/besteffort"] {
+    pub fn pods(&self, root: &str) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for (mount, class) in self
+            .mounts()
+            .iter()
+            .flat_map(|mount| CLASSES.map(|class| (mount, class)))
+        {
             let parent = format!("{root}{class}");
             let entries = fs::read_dir(mount.join(parent.trim_start_matches('/')));
             for entry in entries.into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if let Some(uid) = name.strip_prefix("pod") {
-                    found.push((uid.to_owned(), format!("{parent}/{name}")));
+                    found.insert((uid.to_owned(), format!("{parent}/{name}")));
                 }
             }
         }
@@ -84,6 +101,7 @@ impl Cgroups {
 
 fn parse(mountinfo: &str) -> Cgroups {
     let mut v1: Vec<(String, PathBuf)> = Vec::new();
+    let mut others = Vec::new();
     let mut v2 = None;
     for line in mountinfo.lines() {
         let Some((left, right)) = line.split_once(" - ") else {
@@ -102,7 +120,9 @@ fn parse(mountinfo: &str) -> Cgroups {
                     .filter(|o| V1_CONTROLLERS.contains(o))
                     .collect();
                 let known = v1.iter().any(|(c, _)| *c == ours.join(","));
-                if !ours.is_empty() && !known {
+                if ours.is_empty() {
+                    others.push(mount);
+                } else if !known {
                     v1.push((ours.join(","), mount));
                 }
             }
@@ -111,7 +131,13 @@ fn parse(mountinfo: &str) -> Cgroups {
     }
     match v2 {
         Some(mount) if v1.is_empty() => Cgroups::V2(mount),
-        _ => Cgroups::V1(v1),
+        v2 => {
+            others.extend(v2);
+            Cgroups::V1 {
+                controllers: v1,
+                others,
+            }
+        }
     }
 }
 
@@ -221,11 +247,36 @@ mod tests {
             1 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(
             parse(hybrid),
-            Cgroups::V1(vec![
-                ("cpu,cpuacct".into(), "/sys/fs/cgroup/cpu,cpuacct".into()),
-                ("memory".into(), "/sys/fs/cgroup/memory".into())
-            ])
+            Cgroups::V1 {
+                controllers: vec![
+                    ("cpu,cpuacct".into(), "/sys/fs/cgroup/cpu,cpuacct".into()),
+                    ("memory".into(), "/sys/fs/cgroup/memory".into())
+                ],
+                others: vec!["/sys/fs/cgroup/systemd".into(), "/sys/fs/cgroup/unified".into()],
+            }
         );
+    }
+
+    #[test]
+    fn a_pods_group_goes_from_every_hierarchy() {
+        let root = tempfile::tempdir().unwrap();
+        let mounts = ["memory", "systemd", "unified"].map(|name| root.path().join(name));
+        let [memory, systemd, unified] = mounts.clone();
+        let cgroups = Cgroups::V1 {
+            controllers: vec![("none".into(), memory)],
+            others: vec![systemd, unified],
+        };
+        // runc's own group below the pod's, in a hierarchy that has no limits of pods.
+        for mount in &mounts[1..] {
+            fs::create_dir_all(mount.join("kubepods/besteffort/podabc/container")).unwrap();
+        }
+        let path = "/kubepods/besteffort/podabc".to_owned();
+        assert_eq!(
+            cgroups.pods("/kubepods"),
+            BTreeSet::from([("abc".into(), path.clone())])
+        );
+        cgroups.remove_pod("/kubepods", "abc").unwrap();
+        assert!(cgroups.pods("/kubepods").is_empty());
     }
 
     #[test]

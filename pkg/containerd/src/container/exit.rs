@@ -49,8 +49,11 @@ impl Containerd {
         let request = api::DeleteTaskRequest {
             container_id: entry.id.clone(),
         };
-        if let Err(error) = self.connection.tasks().delete(request).await.or_gone() {
-            tracing::warn!(container = entry.id, %error, "deleting the task of an ended container");
+        match self.connection.tasks().delete(request).await.or_gone() {
+            Ok(()) => entry.task_gone.store(true, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(container = entry.id, %error, "deleting the task of an ended container")
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! for an exit is done without it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use containerd_client::services::v1 as api;
@@ -225,8 +226,9 @@ impl Containerd {
             self.pump.forget(&log);
             entry.set_log(None);
         }
-        // Also a task that was created and never started, by an earlier kobune that was killed.
-        if matches!(entry.phase(), Phase::Created | Phase::Unknown) {
+        // Also one that an earlier kobune created, or was deleting, when it was killed: the shim stays
+        // as long as containerd was not told that it may go.
+        if !entry.task_gone.load(Ordering::Relaxed) {
             self.delete_task(id).await?;
         }
         let request = api::DeleteContainerRequest { id: id.to_owned() };

@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use containerd_client::services::v1 as api;
-use containerd_client::services::v1::snapshots as snapshot_api;
 use containerd_client::types::v1::{Process, Status};
 use jiff::Timestamp;
 use kobune_runtime::Result;
 
 use super::exit::timestamp;
-use super::record::{Entry, Phase, Record, SANDBOX_LABEL};
+use super::record::{Entry, Phase, Record};
 use crate::Containerd;
 use crate::connection::failed;
 
@@ -108,37 +107,5 @@ impl Containerd {
                 }
             }
         }
-    }
-
-    /// Snapshots whose container was never registered, because we were killed in between.
-    async fn remove_orphans(&self, alive: &HashSet<String>) -> Result<()> {
-        let request = snapshot_api::ListSnapshotsRequest {
-            snapshotter: self.images.snapshotter().to_owned(),
-            filters: vec![format!("labels.\"{SANDBOX_LABEL}\"")],
-        };
-        let doing = "listing snapshots";
-        let mut stream = self
-            .connection
-            .snapshots()
-            .list(request)
-            .await
-            .map_err(failed(doing))?
-            .into_inner();
-        while let Some(page) = stream.message().await.map_err(failed(doing))? {
-            for snapshot in page.info {
-                if !alive.contains(&snapshot.name)
-                    && self.entries.find(&snapshot.name).is_none()
-                    && !self.is_new(&snapshot)
-                {
-                    let _ = self.remove_snapshot(&snapshot.name).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Made while we looked: its container is on the way.
-    fn is_new(&self, snapshot: &snapshot_api::Info) -> bool {
-        timestamp(snapshot.created_at).is_some_and(|at| at > self.started_at)
     }
 }

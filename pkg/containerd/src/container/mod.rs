@@ -6,6 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod io;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
+pub(crate) mod orphans;
 pub(crate) mod record;
 pub(crate) mod signal;
 pub(crate) mod volumes;

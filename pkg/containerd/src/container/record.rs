@@ -163,6 +163,8 @@ pub(crate) struct Entry {
     pub(crate) change: tokio::sync::Mutex<()>,
     phase: watch::Sender<Phase>,
     log: Mutex<Option<Arc<ContainerLog>>>,
+    /// This process has deleted its task (or seen that there is none).
+    pub(crate) task_gone: std::sync::atomic::AtomicBool,
     /// The kernel reported a kill for memory.
     pub(crate) oom: std::sync::atomic::AtomicBool,
 }
@@ -176,6 +178,7 @@ impl Entry {
             change: tokio::sync::Mutex::default(),
             phase: watch::Sender::new(phase),
             log: Mutex::default(),
+            task_gone: std::sync::atomic::AtomicBool::new(false),
             oom: std::sync::atomic::AtomicBool::new(false),
         })
     }

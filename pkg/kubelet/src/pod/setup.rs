@@ -306,12 +306,7 @@ pub async fn tear_down(context: &Arc<Context>, uid: &str, netns: Option<&Path>) 
     let (context, uid) = (context.clone(), uid.to_owned());
     let rest = tokio::task::spawn_blocking(move || {
         volume::mount::remove_tree(&context.config.pod_dir(&uid))?;
-        for (of, path) in context.cgroups.pods(&context.config.cgroup_root()) {
-            if of == uid {
-                context.cgroups.remove(&path)?;
-            }
-        }
-        Ok::<(), io::Error>(())
+        context.cgroups.remove_pod(&context.config.cgroup_root(), &uid)
     });
     match rest.await {
         Ok(done) => done.map_err(|e| format!("removing the pod's folder and cgroup: {e}")),

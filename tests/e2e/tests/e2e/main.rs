@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod interaction;
 mod isolation;
+mod leftovers;
 mod lifecycle;
 mod service;
 mod shared;
