@@ -8,6 +8,7 @@
 //! authentication differs. Objects are served as the bytes that are stored.
 
 mod admission;
+mod amounts;
 mod authn;
 mod authz;
 mod bootstrap;
@@ -23,6 +24,7 @@ mod metrics;
 mod object;
 mod openapi;
 mod proxy;
+mod quota;
 mod registry;
 mod reviews;
 mod routes;

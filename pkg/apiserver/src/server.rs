@@ -57,6 +57,7 @@ pub struct Inner {
     pub(crate) discovery: discovery::Documents,
     pub(crate) supply: Arc<Supply>,
     pub(crate) expiry: Expiry,
+    pub(crate) turns: crate::quota::Turns,
     /// Cancelled when the server goes down: watches end, so that clients go elsewhere.
     pub(crate) draining: CancellationToken,
 }
@@ -88,6 +89,7 @@ impl ApiServer {
             tokens: vec![Box::new(tokens)],
             supply,
             expiry: Expiry::default(),
+            turns: crate::quota::Turns::default(),
             health: Health::default(),
             metrics: Metrics::default(),
             draining: CancellationToken::new(),

@@ -7,6 +7,7 @@
 
 pub mod controller;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod expectations;
@@ -20,6 +21,7 @@ mod pace;
 mod pod;
 mod pod_gc;
 mod replicaset;
+mod resource_quota;
 mod root_ca;
 mod service_pods;
 mod serviceaccount;

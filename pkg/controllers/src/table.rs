@@ -49,6 +49,16 @@ pub const TABLE: &[Row] = &[
         build: |context, sources, _| Arc::new(crate::endpointslice::EndpointSlices::new(context, sources)),
     },
     Row {
+        name: "endpointslicemirroring-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::endpointslice::mirror::Mirror::new(context, sources)),
+    },
+    Row {
+        name: "disruption-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::disruption::Disruptions::new(context, sources)),
+    },
+    Row {
         name: "service-account-controller",
         workers: 1,
         build: |context, sources, _| {
@@ -72,6 +82,11 @@ pub const TABLE: &[Row] = &[
         name: "namespace-controller",
         workers: 4,
         build: |context, sources, _| Arc::new(crate::namespace::Namespaces::new(context, sources)),
+    },
+    Row {
+        name: "resourcequota-controller",
+        workers: 2,
+        build: |context, sources, _| Arc::new(crate::resource_quota::ResourceQuotas::new(context, sources)),
     },
     Row {
         name: "generic-garbage-collector",

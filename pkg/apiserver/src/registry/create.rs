@@ -18,7 +18,7 @@ use super::encode::{encode, unstored};
 use super::options::WriteOptions;
 use super::{output, update};
 use crate::http::body::Body;
-use crate::{admission, rules};
+use crate::{admission, quota, rules};
 
 /// How many names are tried for a `generateName`.
 const NAME_ATTEMPTS: usize = 8;
@@ -133,6 +133,7 @@ async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) 
     }
     let reservation = call.row.strategy.reserve(call, None, object)?;
     if options.dry_run {
+        quota::charge(call, call.info.namespace, None, Some(object), true).await?;
         return Ok(unstored(object));
     }
     let durability = call.row.strategy.durability(None, object);
@@ -145,11 +146,24 @@ async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) 
         }
     };
     let put = Op::Put {
-        key,
+        key: key.clone(),
         value,
         expect: Expect::Absent,
     };
-    match call.server.store.commit(vec![put], durability).await {
+    let outcome = loop {
+        let charges = quota::charge(call, call.info.namespace, None, Some(object), true).await?;
+        if charges.ops.is_empty() {
+            break call.server.store.commit(vec![put], durability).await;
+        }
+        let mut ops = charges.ops;
+        ops.push(put.clone());
+        match call.server.store.commit(ops, durability).await {
+            // A quota was written meanwhile: it is asked again.
+            Err(CommitError::Conflict { key: other, .. }) if other != key => {}
+            outcome => break outcome,
+        }
+    };
+    match outcome {
         Ok(mut committed) => {
             if let Some(reservation) = reservation {
                 reservation.keep();

@@ -16,7 +16,7 @@ use super::options::DeleteOptions;
 use super::{list, output, update};
 use crate::http::body::Body;
 use crate::http::negotiate::content_type;
-use crate::{admission, rules};
+use crate::{admission, quota, rules};
 use plan::Step;
 
 /// How often a delete is tried against others' writes.
@@ -175,7 +175,11 @@ async fn one(
                 Durability::Synced,
             )
         };
-        match call.server.store.commit(vec![op], durability).await {
+        let left = (!gone).then_some(&new);
+        let charges = quota::charge(call, namespace, Some(&old), left, false).await?;
+        let mut ops = charges.ops;
+        ops.push(op);
+        match call.server.store.commit(ops, durability).await {
             Ok(mut committed) => {
                 if gone {
                     call.row.strategy.deleted(call, &new);

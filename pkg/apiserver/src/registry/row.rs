@@ -97,6 +97,13 @@ impl Rows {
         rows.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// A row of a resource, in whatever version.
+    pub fn named(&self, group: &str, plural: &str) -> Option<Arc<Row>> {
+        let rows = self.current();
+        let mut same = rows.get(plural)?.iter();
+        same.find(|row| &*row.kind.group == group).cloned()
+    }
+
     /// The row of a resource in a version.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Row>> {
         let rows = self.current();

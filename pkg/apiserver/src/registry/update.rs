@@ -22,7 +22,7 @@ use crate::http::body::Body;
 use crate::http::negotiate::content_type;
 use crate::object::{restore, restore_meta};
 use crate::rules::FieldValidation;
-use crate::{admission, rules};
+use crate::{admission, quota, rules};
 
 /// How often a write that names no version is tried against others' writes.
 const ATTEMPTS: usize = 50;
@@ -116,6 +116,9 @@ pub async fn change(
                 bytes: record.value.clone(),
             });
         }
+        let enforced = matches!(part, "" | "resize");
+        let left = (!goes).then_some(&new);
+        let charges = quota::charge(call, call.info.namespace, Some(&old), left, enforced).await?;
         if options.dry_run {
             return Ok(Changed {
                 bytes: unstored(&new),
@@ -140,7 +143,9 @@ pub async fn change(
         } else {
             durability
         };
-        match call.server.store.commit(vec![op], durability).await {
+        let mut ops = charges.ops;
+        ops.push(op);
+        match call.server.store.commit(ops, durability).await {
             Ok(mut committed) => {
                 if let Some(reservation) = reservation {
                     reservation.keep();

@@ -6,6 +6,7 @@ mod jobs;
 mod memory;
 mod namespaces;
 pub mod pods;
+mod quotas;
 pub mod services;
 mod volumes;
 
@@ -90,6 +91,7 @@ pub fn of(kind: &Kind) -> &'static dyn Strategy {
     match (&*kind.group, &*kind.plural) {
         ("", "pods") => &pods::Pods,
         ("", "services") => &services::Services,
+        ("", "resourcequotas") => &quotas::Quotas,
         ("", "namespaces") => &namespaces::Namespaces,
         ("", "persistentvolumes" | "persistentvolumeclaims") => &volumes::Volumes,
         ("" | "events.k8s.io", "events") => &memory::Events,

@@ -7,7 +7,7 @@ pub mod plan;
 mod plan_tests;
 mod progress;
 mod proportion;
-mod size;
+pub mod size;
 mod template;
 
 use std::collections::HashSet;

@@ -15,11 +15,10 @@ use crate::{owner, pod, service_pods};
 const PER_SLICE: usize = 100;
 /// Names the Service of a slice.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Names the writer of a slice.
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Says which slices are this controller's.
-pub const MANAGED_BY: (&str, &str) = (
-    "endpointslice.kubernetes.io/managed-by",
-    "endpointslice-controller.k8s.io",
-);
+pub const MANAGER: &str = "endpointslice-controller.k8s.io";
 
 /// What to write.
 #[derive(Debug, Default, PartialEq)]
@@ -32,8 +31,19 @@ pub struct Writes {
     pub delete: Vec<String>,
 }
 
+impl Writes {
+    /// All that is present goes.
+    pub fn nothing_left(present: &[Arc<EndpointSlice>]) -> Writes {
+        let names = present.iter().filter_map(|slice| slice.metadata.name.clone());
+        Writes {
+            delete: names.collect(),
+            ..Writes::default()
+        }
+    }
+}
+
 /// Name, number, protocol, application protocol.
-type Ports = Vec<(String, i32, Option<String>, Option<String>)>;
+pub type Ports = Vec<(String, i32, Option<String>, Option<String>)>;
 
 /// Compares what is (`present`: the slices of this Service that are ours) with what ought to be.
 /// Endpoints stay in the slice where they are; new ones fill slices that have room.
@@ -130,16 +140,6 @@ fn new_slice(
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
     let name = service.metadata.name.clone().unwrap_or_default();
-    let ports: Vec<EndpointPort> = ports
-        .iter()
-        .cloned()
-        .map(|(name, port, protocol, app_protocol)| EndpointPort {
-            name: Some(name),
-            port: Some(port),
-            protocol,
-            app_protocol,
-        })
-        .collect();
     EndpointSlice {
         address_type: "IPv4".to_owned(),
         endpoints: some(endpoints),
@@ -154,12 +154,27 @@ fn new_slice(
             )]),
             ..ObjectMeta::default()
         },
-        ports: (!ports.is_empty()).then_some(ports),
+        ports: port_list(ports),
     }
 }
 
+/// Ports as a slice has them.
+pub fn port_list(ports: &Ports) -> Option<Vec<EndpointPort>> {
+    let ports: Vec<EndpointPort> = ports
+        .iter()
+        .cloned()
+        .map(|(name, port, protocol, app_protocol)| EndpointPort {
+            name: Some(name),
+            port: Some(port),
+            protocol,
+            app_protocol,
+        })
+        .collect();
+    (!ports.is_empty()).then_some(ports)
+}
+
 fn labels(service: &Service) -> BTreeMap<String, String> {
-    let mut labels = service_pods::inherited_labels(service, MANAGED_BY);
+    let mut labels = service_pods::inherited_labels(service, (MANAGED_BY, MANAGER));
     labels.insert(
         SERVICE_NAME.to_owned(),
         service.metadata.name.clone().unwrap_or_default(),
@@ -167,7 +182,8 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
     labels
 }
 
-fn ports_of(slice: &EndpointSlice) -> Ports {
+/// The ports of a slice.
+pub fn ports_of(slice: &EndpointSlice) -> Ports {
     let ports = slice.ports.as_deref().unwrap_or_default().iter();
     ports
         .map(|port| {

@@ -7,6 +7,8 @@
 mod access;
 mod apply;
 mod bad_input;
+mod beginnings;
+mod budgets;
 mod configuration;
 mod deletion;
 mod discovery;
@@ -14,7 +16,9 @@ mod http;
 mod kinds;
 mod lists;
 mod python;
+mod quotas;
 mod shared;
+mod slices;
 mod verbs;
 mod watches;
 mod workloads;

@@ -4,6 +4,8 @@ pub mod binding;
 pub mod eviction;
 mod qos;
 
+pub use qos::class as quality;
+
 use kobune_api::meta;
 use kobune_api::status::Status;
 use serde_json::{Value, json};

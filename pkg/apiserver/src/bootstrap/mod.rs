@@ -1,6 +1,9 @@
 //! What every cluster begins with.
 
+mod flow;
+
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use kobune_api::status::{Reason, Status};
@@ -39,7 +42,32 @@ pub async fn run(server: &ApiServer) -> Result<(), Status> {
     let cidr = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
         "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [server.0.config.service_cidr.to_string()]}});
     ensure(server, "/apis/networking.k8s.io/v1/servicecidrs", cidr).await?;
+    flow_control(server).await?;
+    authentication(server).await?;
     kubernetes_service(server).await
+}
+
+/// The levels and schemas of flow control, all at once: one write to the disk holds them.
+async fn flow_control(server: &ApiServer) -> Result<(), Status> {
+    const GROUP: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let (levels, schemas) = (
+        format!("{GROUP}/prioritylevelconfigurations"),
+        format!("{GROUP}/flowschemas"),
+    );
+    let levels = flow::levels().into_iter().map(|level| (&levels, level));
+    let schemas = flow::schemas().into_iter().map(|schema| (&schemas, schema));
+    let writes = levels
+        .chain(schemas)
+        .map(|(path, object)| ensure(server, path, object));
+    try_join_all(writes).await.map(drop)
+}
+
+/// What servers that answer for a part of the API need to know whom to believe.
+async fn authentication(server: &ApiServer) -> Result<(), Status> {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": server.0.config.authorities.client.certificate_pem()}});
+    replace(server, "/api/v1/namespaces/kube-system/configmaps", map).await
 }
 
 /// The Service through which pods reach the API, and where it leads.
