@@ -34,7 +34,7 @@ pub fn choose(pod: &Pod, nodes: &Nodes, turn: usize) -> Result<String, Unfit> {
         .filter(|node| diagnosis.admits(&candidate, node))
         .collect();
     match feasible.as_slice() {
-        [] => Err(diagnosis.unfit(all.len())),
+        [] => Err(diagnosis.unfit(all.len(), never_preempts(pod))),
         [only] => Ok(only.name().to_owned()),
         several => Ok(best(&candidate, several, turn).name().to_owned()),
     }
@@ -51,6 +51,15 @@ pub fn fits(pod: &Pod, node: &NodeInfo) -> bool {
     PLUGINS
         .iter()
         .all(|plugin| plugin.filter(&candidate, node).is_ok())
+}
+
+/// `spec.preemptionPolicy: Never`
+fn never_preempts(pod: &Pod) -> bool {
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.preemption_policy.as_deref());
+    policy == Some("Never")
 }
 
 fn best<'a>(candidate: &Candidate<'_>, nodes: &[&'a NodeInfo], turn: usize) -> &'a NodeInfo {
@@ -96,8 +105,10 @@ impl Diagnosis {
         true
     }
 
-    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: ...`
-    fn unfit(self, count: usize) -> Unfit {
+    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. no new claims to
+    /// deallocate, preemption: ...`: what the nodes said, then what upstream's plugins that could make
+    /// room say, the one for resource claims first.
+    fn unfit(self, count: usize, never_preempts: bool) -> Unfit {
         if count == 0 {
             let rejected_by = PLUGINS.iter().map(|plugin| plugin.name()).collect();
             return Unfit {
@@ -111,7 +122,17 @@ impl Diagnosis {
             .map(|(reason, count)| format!("{count} {reason}"))
             .collect();
         lines.sort();
-        let mut message = format!("0/{count} nodes are available: {}.", lines.join(", "));
+        let mut message = format!(
+            "0/{count} nodes are available: {}. no new claims to deallocate, preemption: ",
+            lines.join(", ")
+        );
+        if never_preempts {
+            message.push_str("not eligible due to preemptionPolicy=Never.");
+            return Unfit {
+                message,
+                rejected_by: self.rejected_by,
+            };
+        }
         let mut helpless = Vec::new();
         if self.resolvable_nodes > 0 {
             helpless.push(format!(
@@ -127,11 +148,7 @@ impl Diagnosis {
         }
         helpless.sort();
         // Writing to a String cannot fail.
-        let _ = write!(
-            message,
-            " preemption: 0/{count} nodes are available: {}.",
-            helpless.join(", ")
-        );
+        let _ = write!(message, "0/{count} nodes are available: {}.", helpless.join(", "));
         Unfit {
             message,
             rejected_by: self.rejected_by,
@@ -165,7 +182,7 @@ mod tests {
         let unfit = choose(&pod_with_cpu("a", "64"), &cluster(&["n1"]), 0).unwrap_err();
         assert_eq!(
             unfit.message,
-            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: \
              1 Preemption is not helpful for scheduling."
         );
         assert_eq!(unfit.rejected_by, ["NodeResourcesFit"]);
@@ -178,8 +195,23 @@ mod tests {
         let unfit = choose(&pod_with_cpu("a", "1"), &nodes, 0).unwrap_err();
         assert_eq!(
             unfit.message,
-            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: \
              1 No preemption victims found for incoming pod."
+        );
+    }
+
+    #[test]
+    fn a_pod_that_never_preempts_says_so() {
+        let modest = pod(
+            "a",
+            json!({"preemptionPolicy": "Never",
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": "64"}}}]}),
+        );
+        let unfit = choose(&modest, &cluster(&["n1"]), 0).unwrap_err();
+        assert_eq!(
+            unfit.message,
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: \
+             not eligible due to preemptionPolicy=Never."
         );
     }
 
