@@ -1028,4 +1028,28 @@ mod faults {
         assert!(matches!(opened, Err(OpenError::Load(_))));
         assert!(options.folder.join("sled/db").exists());
     }
+
+    #[tokio::test]
+    async fn a_database_killed_while_it_opened_opens_again_with_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SledOptions::new(folder.path().join("db"));
+        for round in 0..3 {
+            let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
+                .await
+                .unwrap();
+            assert_eq!(store.get("/a").is_some(), round > 0);
+            store
+                .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
+                .await
+                .unwrap();
+            store.close().await;
+            // What sled leaves when it is killed while it notes where its pages are.
+            for cut_off in [
+                "snap.00000000000000FF.generating",
+                "snap.7000000000000000.generating",
+            ] {
+                std::fs::write(options.folder.join("sled").join(cut_off), vec![b'x'; round * 50]).unwrap();
+            }
+        }
+    }
 }

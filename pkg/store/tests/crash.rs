@@ -45,7 +45,9 @@ fn acknowledged_writes_survive_sigkill() {
     let mut known = Acknowledged::default();
     for round in 0..count("KOBUNE_KILLS", 200) {
         let writer = Writer::start(folder.path(), random.next());
-        std::thread::sleep(Duration::from_millis(random.below(200)));
+        // Every other one while it opens.
+        let latest = if round % 2 == 0 { 200 } else { 30 };
+        std::thread::sleep(Duration::from_millis(random.below(latest)));
         writer.kill(&mut known);
         check(folder.path(), &mut known, &format!("kill {round}"));
     }

@@ -8,6 +8,8 @@
 //!   on a thread, that is in a corner of the memory, of its own ([`aside`]);
 //! - it may panic: panics are caught. While running, the database is then built anew from memory
 //!   ([`Backend::rebuild`]); at start it is set aside and the last logical snapshot is restored;
+//! - killed while it opens, it may leave an index cut off, and then takes that for a damaged database: such a
+//!   file is removed before it opens;
 //! - it bears a full disk badly: space is looked at before each batch.
 //!
 //! Files: `{folder}/sled` is the database, `sled.new` one that is being built (with `COMPLETE` in

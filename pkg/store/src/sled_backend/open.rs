@@ -38,6 +38,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// Opens, or creates, the database in `path` such that a power cut leaves it there.
 pub(super) fn open(path: &Path) -> Result<Open, BackendError> {
+    remove_unfinished(path)?;
     let config = sled::Config::new()
         .path(path)
         .flush_every_ms(None)
@@ -56,6 +57,26 @@ pub(super) fn open(path: &Path) -> Result<Open, BackendError> {
     sync_folder(path)?;
     path.parent().map_or(Ok(()), sync_folder)?;
     Ok(Open { db, file, blobs })
+}
+
+/// Removes what sled was writing when it was killed while opening.
+///
+/// sled notes where its pages are in a file `snap.LSN.generating`, renames that to `snap.LSN` once it is on
+/// disk, and only then removes the one before. When it opens, it takes the last file by name and says that
+/// the database is damaged if that one is cut off; and an unfinished one comes after the whole one of the
+/// same number. The one before is still there, and the log has all the rest.
+fn remove_unfinished(path: &Path) -> Result<(), BackendError> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed("listing", path))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed("listing", path))?.path();
+        if entry.extension().is_some_and(|end| end == "generating") {
+            fs::remove_file(&entry).map_err(failed("removing", &entry))?;
+        }
+    }
+    Ok(())
 }
 
 /// Closes the database in `path` and waits until it is let go.
