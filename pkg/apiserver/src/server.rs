@@ -36,6 +36,7 @@ use crate::registry::call::Call;
 use crate::registry::index::Selection;
 use crate::registry::output;
 use crate::registry::row::{Row, Rows};
+use crate::registry::watch::Forms;
 use crate::reviews::token::ServiceAccountTokens;
 use crate::strategy::services::held;
 use crate::strategy::services::supply::Supply;
@@ -58,9 +59,14 @@ pub struct Inner {
     pub(crate) supply: Arc<Supply>,
     pub(crate) expiry: Expiry,
     pub(crate) turns: crate::quota::Turns,
-    /// Cancelled when the server goes down: watches end, so that clients go elsewhere.
+    pub(crate) forms: Forms,
+    /// Cancelled when the server goes down, as watches end, so that clients go elsewhere.
     pub(crate) draining: CancellationToken,
 }
+
+/// Marks a request that came from the same process.
+#[derive(Clone, Copy)]
+struct Near;
 
 /// Why the server did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +96,7 @@ impl ApiServer {
             supply,
             expiry: Expiry::default(),
             turns: crate::quota::Turns::default(),
+            forms: Forms::default(),
             health: Health::default(),
             metrics: Metrics::default(),
             draining: CancellationToken::new(),
@@ -102,7 +109,8 @@ impl ApiServer {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        request.extensions_mut().insert(Near);
         self.answer(&identity, request).await
     }
 
@@ -234,6 +242,7 @@ impl Inner {
     pub(crate) fn begin_draining(&self) {
         self.health.shut_down();
         self.draining.cancel();
+        self.store.end_watches();
     }
 
     /// A random number; good enough for names and for spreading load.
@@ -329,6 +338,7 @@ impl Inner {
             headers: &parts.headers,
             who,
             answer,
+            near: parts.extensions.get::<Near>().is_some(),
             now: Timestamp::now(),
             warnings: Mutex::new(Vec::new()),
         };

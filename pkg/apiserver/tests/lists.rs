@@ -171,6 +171,38 @@ async fn a_watch_ends_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn watches_in_one_form_share_what_is_written_and_nothing_else() {
+    let api = Api::new().await;
+    let first = make(&api, "a", "x").await;
+    let version = first["metadata"]["resourceVersion"].as_str().expect("a version");
+    let path = format!("{MAPS}?watch=1&resourceVersion={version}");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    let mut tables = [api.watch_as(&path, table).await, api.watch_as(&path, table).await];
+    let mut partials = [
+        api.watch_as(&path, partial).await,
+        api.watch_as(&path, partial).await,
+    ];
+    make(&api, "b", "x").await;
+    make(&api, "c", "x").await;
+    for events in &mut tables {
+        for (name, columns) in [("b", true), ("c", false)] {
+            let table = events.next().await.expect("an event")["object"].take();
+            assert_eq!(table["rows"][0]["cells"][0], name);
+            assert_eq!(table["columnDefinitions"].is_array(), columns, "{table}");
+        }
+    }
+    for events in &mut partials {
+        for name in ["b", "c"] {
+            let event = events.next().await.expect("an event");
+            assert_eq!(event["type"], "ADDED");
+            assert_eq!(event["object"]["kind"], "PartialObjectMetadata");
+            assert_eq!(event["object"]["metadata"]["name"], name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn tables_and_metadata_come_on_request() {
     let api = Api::new().await;
     make(&api, "a", "x").await;

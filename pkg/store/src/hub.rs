@@ -2,34 +2,40 @@
 //!
 //! Watchers of one prefix share one topic: a ring of the events that match. A commit touches only the
 //! topics its keys match (found by the distinct lengths of the watched prefixes), and a watcher is a
-//! cursor into its topic's ring, so that 200 watchers of one change cost 200 wake-ups and no copies.
+//! cursor into its topic's ring: 200 watchers of one change cost 200 wake-ups at most, and no copies.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use crate::error::RevisionError;
+use crate::herald::Herald;
 use crate::history::{Bounds, History};
 use crate::plan::undo;
 use crate::record::{Event, Revision};
 use crate::snapshot::Snapshot;
+use crate::topic::Topic;
+use crate::waiting::Seat;
 
 /// Old snapshots kept at hand: the later pages of a list ask for the same revision again.
 const REMEMBERED_SNAPSHOTS: usize = 4;
 
 /// The state readers and watchers see.
 ///
-/// Locks, in the order they are taken: `inner`, then `tip` or a topic's ring. None is held across
-/// an await.
+/// Locks, in the order they are taken: `inner`, then `tip` or one of a topic's. None is held across an
+/// await.
 pub(crate) struct Hub {
     tip: RwLock<Snapshot>,
     inner: Mutex<Inner>,
     /// The newest revision whose events are in their topics.
     published: AtomicU64,
     closed: AtomicBool,
+    /// Whether watches have ended, which they do when the store is closed or earlier.
+    over: AtomicBool,
+    herald: Herald,
     /// Told of every commit, for those who wait for a revision.
     advanced: Notify,
 }
@@ -41,44 +47,6 @@ struct Inner {
     lengths: BTreeMap<usize, usize>,
     /// Past states that were asked for, newest use last.
     past: VecDeque<Snapshot>,
-}
-
-/// The events whose keys begin with `prefix`.
-pub(crate) struct Topic {
-    pub(crate) prefix: Arc<str>,
-    ring: RwLock<Ring>,
-    pub(crate) changed: Notify,
-    /// Changed under `Inner`'s lock only.
-    watchers: AtomicU64,
-}
-
-/// A window of a topic's events; each has a number that counts from an arbitrary start.
-pub(crate) struct Ring {
-    first: u64,
-    /// All matching events with a higher revision that were not shed are there.
-    since: Revision,
-    events: VecDeque<Arc<Event>>,
-}
-
-/// A cursor points to something the ring no longer has.
-pub(crate) struct Shed;
-
-impl Ring {
-    /// The event at `cursor`; None when it has not happened yet.
-    pub(crate) fn at(&self, cursor: u64) -> Result<Option<&Arc<Event>>, Shed> {
-        let index = cursor.checked_sub(self.first).ok_or(Shed)?;
-        Ok(self.events.get(usize::try_from(index).map_err(|_| Shed)?))
-    }
-}
-
-impl Topic {
-    pub(crate) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
-        self.ring.write().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Hub {
@@ -94,6 +62,8 @@ impl Hub {
             tip: RwLock::new(tip),
             inner: Mutex::new(inner),
             closed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            herald: Herald::default(),
             advanced: Notify::new(),
         }
     }
@@ -118,6 +88,11 @@ impl Hub {
         self.closed.load(SeqCst)
     }
 
+    /// Whether watches have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(SeqCst)
+    }
+
     /// Makes `next` what readers see and gives `events` to the topics they match. Returns those, for
     /// [`Hub::wake`]: the acknowledgements go first.
     pub(crate) fn publish(&self, next: Snapshot, events: Vec<Arc<Event>>, now: Instant) -> Vec<Arc<Topic>> {
@@ -131,7 +106,7 @@ impl Hub {
         };
         for event in events {
             for topic in inner.matching(&event.record.key) {
-                topic.ring_mut().events.push_back(event.clone());
+                topic.push(event.clone());
                 if !woken.iter().rev().any(|known| Arc::ptr_eq(known, topic)) {
                     woken.push(topic.clone());
                 }
@@ -146,11 +121,13 @@ impl Hub {
         woken
     }
 
-    /// Wakes the watchers of `topics` and those who wait for a revision.
+    /// Wakes the watchers of `topics`, crowds perhaps a little later, and those who wait for a revision.
     pub(crate) fn wake(&self, topics: &[Arc<Topic>]) {
         self.advanced.notify_waiters();
         for topic in topics {
-            topic.changed.notify_waiters();
+            if let Some(later) = topic.tell(Instant::now()) {
+                self.herald.tell_at(later, topic.clone());
+            }
         }
     }
 
@@ -161,51 +138,42 @@ impl Hub {
         inner.history.next_expiry()
     }
 
-    /// Ends all watches.
-    pub(crate) fn close(&self) {
+    /// Ends all watches, and those that begin later at once.
+    pub(crate) fn end_watches(&self) {
+        self.over.store(true, SeqCst);
         let inner = self.inner();
-        self.closed.store(true, SeqCst);
-        self.advanced.notify_waiters();
-        inner
-            .topics
-            .values()
-            .for_each(|topic| topic.changed.notify_waiters());
+        inner.topics.values().for_each(|topic| topic.waiting.wake());
     }
 
-    /// The topic of `prefix` and the cursor of the first event after `after`.
+    /// Ends all watches and tells those who wait for a revision that none will come.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.advanced.notify_waiters();
+        self.end_watches();
+    }
+
+    /// The topic of `prefix`, a seat there, and the cursor of the first event after `after`.
     pub(crate) fn subscribe(
         &self,
         prefix: &str,
         after: Revision,
-    ) -> Result<(Arc<Topic>, u64), RevisionError> {
+    ) -> Result<(Arc<Topic>, Arc<Seat>, u64), RevisionError> {
         let mut inner = self.inner();
         self.within(&inner, after)?;
         let topic = inner.topic(prefix, self.published());
-        topic.watchers.fetch_add(1, SeqCst);
-        let mut ring = topic.ring_mut();
-        if after < ring.since {
-            let earlier: Vec<_> = inner
-                .history
-                .between(after, ring.since)
-                .filter(|event| event.record.key.starts_with(prefix))
-                .cloned()
-                .collect();
-            ring.first -= earlier.len() as u64;
-            earlier
-                .into_iter()
-                .rev()
-                .for_each(|event| ring.events.push_front(event));
-            ring.since = after;
-        }
-        let cursor = ring.first + ring.events.partition_point(|event| event.revision <= after) as u64;
-        drop(ring);
-        Ok((topic, cursor))
+        let cursor = topic.cursor(after, |after, until| {
+            let earlier = inner.history.between(after, until);
+            let matching = earlier.filter(|event| event.record.key.starts_with(prefix));
+            matching.cloned().collect()
+        });
+        let seat = topic.waiting.enter();
+        Ok((topic, seat, cursor))
     }
 
     /// Gives a subscription back; the last one takes the topic with it.
-    pub(crate) fn unsubscribe(&self, topic: &Arc<Topic>) {
+    pub(crate) fn unsubscribe(&self, topic: &Arc<Topic>, seat: &Seat) {
         let mut inner = self.inner();
-        if topic.watchers.fetch_sub(1, SeqCst) > 1 {
+        if !topic.waiting.leave(seat) {
             return;
         }
         inner.topics.remove(&topic.prefix);
@@ -261,17 +229,7 @@ impl Inner {
             return topic.clone();
         }
         let prefix: Arc<str> = prefix.into();
-        let topic = Arc::new(Topic {
-            prefix: prefix.clone(),
-            // Numbers go down too, when an earlier event is added in front.
-            ring: RwLock::new(Ring {
-                first: u64::MAX / 2,
-                since: published,
-                events: VecDeque::new(),
-            }),
-            changed: Notify::new(),
-            watchers: AtomicU64::new(0),
-        });
+        let topic = Arc::new(Topic::new(prefix.clone(), published));
         *self.lengths.entry(prefix.len()).or_default() += 1;
         self.topics.insert(prefix, topic.clone());
         topic
@@ -281,7 +239,7 @@ impl Inner {
         let before = self.history.floor();
         while let Some(event) = self.history.shed(now) {
             for topic in self.matching(&event.record.key) {
-                topic.ring_mut().shed(event.revision);
+                topic.shed(event.revision);
             }
         }
         let floor = self.history.floor();
@@ -297,18 +255,6 @@ impl Inner {
         self.past.push_back(snapshot);
         if self.past.len() > REMEMBERED_SNAPSHOTS {
             self.past.pop_front();
-        }
-    }
-}
-
-impl Ring {
-    fn shed(&mut self, floor: Revision) {
-        while self.events.front().is_some_and(|event| event.revision <= floor) {
-            self.events.pop_front();
-            self.first += 1;
-        }
-        if self.events.capacity() > 64 && self.events.len() < self.events.capacity() / 4 {
-            self.events.shrink_to(self.events.len() * 2);
         }
     }
 }

@@ -14,7 +14,8 @@
 //!
 //! **Channels.** Requests reach the committer over one unbounded queue (each waits for its answer, so it
 //! is bounded by the callers). The committer alone owns the backend and writes the tip. Everyone else
-//! reads the tip and the topics.
+//! reads the tip and the topics. Watches are woken by the committer; when a crowd of them is to be told
+//! of several changes together (`pace.rs`), it leaves that to the herald, a thread with a timer.
 //!
 //! **Invariant.** What a reader or a watcher sees of a [`Durability::Synced`] write is on disk.
 //! Revisions handed out never repeat, not even after a crash.
@@ -22,16 +23,20 @@
 mod backend;
 mod committer;
 mod error;
+mod herald;
 mod history;
 mod hub;
 mod logical;
 pub mod memory_backend;
 mod op;
+mod pace;
 mod plan;
 mod record;
 pub mod sled_backend;
 mod snapshot;
 mod store;
+mod topic;
+mod waiting;
 mod watch;
 
 pub use backend::{Backend, BackendError, Batch, Change, Loaded};

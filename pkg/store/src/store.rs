@@ -188,8 +188,13 @@ impl Store {
     /// Every change after `after` to keys that begin with `prefix`: in order, none lost, none twice.
     /// List at a revision and watch after it, and nothing is missed in between.
     pub fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, RevisionError> {
-        let (topic, cursor) = self.shared.hub.subscribe(prefix, after)?;
-        Ok(Watch::new(self.shared.hub.clone(), topic, cursor, after))
+        Watch::begin(self.shared.hub.clone(), prefix, after)
+    }
+
+    /// Ends all watches, behind the changes they have yet to tell, and those that begin later at once.
+    /// Reads and writes go on.
+    pub fn end_watches(&self) {
+        self.shared.hub.end_watches();
     }
 
     /// Writes the newest state to the file `to` (replacing it only when the new one is whole and on

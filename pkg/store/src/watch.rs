@@ -1,20 +1,27 @@
 //! A watch: a cursor into the events of a prefix.
 
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::task::{Context, Poll};
 
-use crate::error::WatchError;
-use crate::hub::{Hub, Shed, Topic};
+use crate::error::{RevisionError, WatchError};
+use crate::hub::Hub;
 use crate::record::{Event, Revision};
+use crate::topic::{Shed, Topic};
+use crate::waiting::Seat;
 
 /// Every change under a prefix after a revision, in order, none lost.
 ///
 /// It holds no events: a slow reader costs nothing, until what it has not read is forgotten; then it gets
 /// [`WatchError::Lagged`] and must start over from a list.
+///
+/// When many watch one prefix and changes follow each other fast, they are woken for several changes at
+/// a time, a few milliseconds apart at most.
 pub struct Watch {
     hub: Arc<Hub>,
     topic: Arc<Topic>,
+    seat: Arc<Seat>,
     cursor: u64,
     after: Revision,
     seen: AtomicU64,
@@ -22,34 +29,49 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(hub: Arc<Hub>, topic: Arc<Topic>, cursor: u64, after: Revision) -> Self {
-        Self {
+    /// A watch of the changes after a revision, if the history reaches back to it.
+    pub(crate) fn begin(hub: Arc<Hub>, prefix: &str, after: Revision) -> Result<Self, RevisionError> {
+        let (topic, seat, cursor) = hub.subscribe(prefix, after)?;
+        Ok(Self {
             hub,
             topic,
+            seat,
             cursor,
             after,
             seen: AtomicU64::new(after),
             ended: false,
-        }
+        })
     }
 
-    /// The next change, waiting for it. None when the store was closed (or after an error). Safe to
-    /// drop and call again: nothing is lost.
+    /// The same watch, woken by every change at once however many others watch the prefix.
+    #[must_use]
+    pub fn promptly(self) -> Self {
+        self.seat.be_prompt();
+        self
+    }
+
+    /// The next change, waiting for it. None when the store was closed or its watches were ended (or
+    /// after an error). Safe to drop and call again: nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Arc<Event>, WatchError>> {
-        loop {
-            let topic = self.topic.clone();
-            let mut changed = pin!(topic.changed.notified());
-            changed.as_mut().enable();
-            let closed = self.hub.is_closed();
-            match self.take() {
-                _ if self.ended => return None,
-                Ok(Some(event)) => return Some(Ok(event)),
-                Err(Shed) => {
-                    self.ended = true;
-                    return Some(Err(WatchError::Lagged));
-                }
-                Ok(None) if closed => return None,
-                Ok(None) => changed.await,
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Watch::next`] for those who are polled themselves.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Arc<Event>, WatchError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(ready) = self.ready() {
+            return Poll::Ready(Some(ready));
+        }
+        self.seat.wait(cx.waker());
+        // In this order: an event before the end is told before it.
+        let over = self.hub.is_over();
+        match self.ready() {
+            None if !over => Poll::Pending,
+            ready => {
+                self.seat.wait_no_more();
+                Poll::Ready(ready)
             }
         }
     }
@@ -76,7 +98,20 @@ impl Watch {
         self.seen.fetch_max(upto, SeqCst).max(upto)
     }
 
+    fn ready(&mut self) -> Option<Result<Arc<Event>, WatchError>> {
+        match self.take() {
+            Ok(event) => event.map(Ok),
+            Err(Shed) => {
+                self.ended = true;
+                Some(Err(WatchError::Lagged))
+            }
+        }
+    }
+
     fn take(&mut self) -> Result<Option<Arc<Event>>, Shed> {
+        if self.cursor == self.topic.end() {
+            return Ok(None);
+        }
         let ring = self.topic.ring();
         while let Some(event) = ring.at(self.cursor)? {
             self.cursor += 1;
@@ -90,6 +125,6 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.hub.unsubscribe(&self.topic);
+        self.hub.unsubscribe(&self.topic, &self.seat);
     }
 }

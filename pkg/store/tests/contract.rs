@@ -66,6 +66,7 @@ contract!(
     compacted_and_future_revisions_are_told_apart,
     a_watch_gets_every_change_once_and_in_order,
     a_watch_gets_only_its_prefix_and_the_final_state_of_a_deletion,
+    many_watches_of_fast_changes_get_each_once_and_in_order,
     a_watch_that_falls_too_far_behind_is_told,
     a_quiet_watch_outlives_the_history,
     bookmarks_follow_what_was_delivered,
@@ -76,6 +77,7 @@ contract!(
     too_large_is_refused,
     a_saved_snapshot_verifies_restores_and_shows_damage,
     regular_snapshots_are_taken_only_after_changes,
+    watches_end_behind_what_they_have_to_tell,
     a_closed_store_refuses_writes_and_ends_watches,
     a_memo_is_computed_once,
 );
@@ -479,6 +481,34 @@ async fn a_watch_gets_only_its_prefix_and_the_final_state_of_a_deletion(place: P
     assert_eq!(one.next().await.unwrap().unwrap().kind, EventKind::Delete);
 }
 
+async fn many_watches_of_fast_changes_get_each_once_and_in_order(place: Place) {
+    let store = place.open().await;
+    let start = store.revision();
+    let watchers: Vec<_> = (0..50)
+        .map(|_| {
+            let mut watch = store.watch("/w/", start).unwrap();
+            tokio::spawn(async move {
+                for expected in start + 1..=start + 200 {
+                    assert_eq!(watch.next().await.unwrap().unwrap().revision, expected);
+                }
+            })
+        })
+        .collect();
+    for index in 0..200 {
+        let op = put(&format!("/w/{}", index % 7), "v", Expect::Any);
+        store.commit(vec![op], Durability::Memory).await.unwrap();
+        if index % 20 == 0 {
+            // Silence in between: the next change is told at once, the others after it in lots.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    // Nothing follows the last change: it alone must have them all told.
+    for watcher in watchers {
+        let ended = tokio::time::timeout(Duration::from_secs(30), watcher).await;
+        ended.expect("no change is left untold").unwrap();
+    }
+}
+
 async fn a_watch_that_falls_too_far_behind_is_told(place: Place) {
     let store = place
         .open_with(Options {
@@ -781,6 +811,21 @@ async fn regular_snapshots_are_taken_only_after_changes(place: Place) {
     }
     store.close().await;
     assert_eq!(files(), 2);
+}
+
+async fn watches_end_behind_what_they_have_to_tell(place: Place) {
+    let store = place.open().await;
+    let mut behind = store.watch("/", store.revision()).unwrap();
+    let mut waiting = store.watch("/none/", store.revision()).unwrap();
+    let waiting = tokio::spawn(async move { waiting.next().await.is_none() });
+    let op = vec![put("/a", "v", Expect::Any)];
+    store.commit(op.clone(), Durability::Synced).await.unwrap();
+    store.end_watches();
+    assert!(waiting.await.unwrap());
+    assert_eq!(&*behind.next().await.unwrap().unwrap().record.key, "/a");
+    assert!(behind.next().await.is_none());
+    assert!(store.watch("/", store.revision()).unwrap().next().await.is_none());
+    store.commit(op, Durability::Synced).await.unwrap();
 }
 
 async fn a_closed_store_refuses_writes_and_ends_watches(place: Place) {

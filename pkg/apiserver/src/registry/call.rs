@@ -29,6 +29,8 @@ pub struct Call<'a> {
     pub who: &'a Identity,
     /// How it is answered.
     pub answer: Answer,
+    /// Whether the caller is in this process.
+    pub near: bool,
     /// When it came.
     pub now: Timestamp,
     /// What the caller should know although it worked; sent as `Warning` headers.

@@ -1,20 +1,19 @@
 //! Watch: the store's events as frames of a response that ends when its time is over.
 //!
-//! An object's bytes are copied from the store's record into the frame, and nothing is parsed unless
-//! the client asks for another shape. What is already there when a watcher wakes is written in one go.
+//! An object's bytes are copied from the store's record into the frame. Nothing is parsed unless the
+//! client asks for another form, and then once for all who want the same. What is already there when
+//! a watcher wakes is written in one go.
 
 mod frame;
+mod shared;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode};
 use kobune_api::status::Status;
-use kobune_store::{Event, EventKind, Record, Revision, RevisionError, WatchError};
-use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
-use tokio_util::sync::CancellationToken;
+use kobune_store::RevisionError;
 
 use super::call::Call;
 use super::index::Selection;
@@ -23,13 +22,9 @@ use super::{list, table};
 use crate::http::body::Body;
 use crate::http::negotiate::{Encoding, NotAcceptable};
 use crate::http::respond::response;
-use frame::{Frames, Type};
-
-/// How often a quiet watch tells how far it has come, if the client wants to know.
-const BOOKMARK: Duration = Duration::from_secs(60);
-
-/// A frame is sent when it has this many bytes, or when nothing more is there.
-const FRAME: usize = 32 * 1024;
+use frame::Frames;
+pub use shared::Forms;
+use watching::{Clock, Watching};
 
 /// Watches that do not say how long they want to last end after this, and up to twice this.
 const SHORTEST: Duration = Duration::from_secs(30 * 60);
@@ -38,51 +33,23 @@ const SHORTEST: Duration = Duration::from_secs(30 * 60);
 pub async fn watch(call: &Call<'_>, row: &Arc<Row>) -> Result<Response<Body>, Status> {
     list::check_options(call, true)?;
     let selection = Selection::parse(call.row, call.query)?;
-    let frames = Frames {
-        row: row.clone(),
-        answer: call.answer,
-        include: table::include(call.query)?,
-        columns_sent: false,
-    };
+    let include = table::include(call.query)?;
     if call.answer.encoding == Encoding::Yaml {
         let accepted = "only the following media types are accepted: application/json;stream=watch, \
                         application/vnd.kubernetes.protobuf;stream=watch";
         return Err(crate::server::not_acceptable(&NotAcceptable(accepted.to_owned())));
     }
+    let frames = Frames::new(row, call.answer, include, &call.server.forms);
     let watching = start(call, selection, frames).await?;
     let media_type = match call.answer.encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
-    let counted = call.server.metrics.watch_began();
-    let frames = stream::unfold(
-        (Box::new(watching), counted),
-        |(mut watching, counted)| async move {
-            let frame = watching.next().await?;
-            Some((Ok(frame), (watching, counted)))
-        },
-    );
-    let mut response = response(StatusCode::OK, media_type, Body::stream(Box::pin(frames)));
+    let mut response = response(StatusCode::OK, media_type, Body::stream(Box::pin(watching)));
     // A proxy that collects the answer would hold back events.
     let headers = response.headers_mut();
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// One watcher.
-struct Watching {
-    watch: kobune_store::Watch,
-    selection: Selection,
-    frames: Frames,
-    /// The objects that were there at the beginning and are not sent yet.
-    initial: std::vec::IntoIter<Arc<Record>>,
-    /// The revision to tell when they are, to who asked for initial events.
-    initial_end: Option<Revision>,
-    bookmarks: Option<Interval>,
-    told: Revision,
-    end: std::pin::Pin<Box<Sleep>>,
-    draining: CancellationToken,
-    over: bool,
 }
 
 async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<Watching, Status> {
@@ -113,20 +80,15 @@ async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<
     })?;
     let wants_bookmarks = call.query.flag("allowWatchBookmarks");
     Ok(Watching {
-        watch,
+        watch: if call.near { watch.promptly() } else { watch },
         selection,
         frames,
         initial: initial.into_iter(),
         initial_end: (send_initial == Some(true) && wants_bookmarks).then_some(after),
-        bookmarks: wants_bookmarks.then(|| {
-            let mut every = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
-            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            every
-        }),
+        clock: Clock::start(duration(call)?, wants_bookmarks),
         told: after,
-        end: Box::pin(tokio::time::sleep(duration(call)?)),
-        draining: call.server.draining.clone(),
         over: false,
+        _counted: call.server.metrics.watch_began(),
     })
 }
 
@@ -139,108 +101,4 @@ fn duration(call: &Call<'_>) -> Result<Duration, Status> {
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
         _ => SHORTEST + Duration::from_millis(call.server.random() % 1_800_000),
     })
-}
-
-/// What woke a watcher.
-enum Woken {
-    Event(Option<Result<Arc<Event>, WatchError>>),
-    Bookmark,
-    End,
-}
-
-impl Watching {
-    /// The next frame; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.over {
-            return None;
-        }
-        let mut out = BytesMut::new();
-        if let Some(frame) = self.initial_frame(&mut out) {
-            return Some(frame);
-        }
-        loop {
-            let woken = tokio::select! {
-                biased;
-                event = self.watch.next() => Woken::Event(event),
-                () = &mut self.end => Woken::End,
-                () = self.draining.cancelled() => Woken::End,
-                _ = tick(&mut self.bookmarks) => Woken::Bookmark,
-            };
-            match woken {
-                Woken::Event(Some(Ok(event))) => {
-                    self.event(&mut out, &event);
-                    while out.len() < FRAME {
-                        let Some(event) = self.watch.try_next() else { break };
-                        self.event(&mut out, &event);
-                    }
-                }
-                Woken::Event(Some(Err(WatchError::Lagged))) => {
-                    self.over = true;
-                    self.frames.error(&mut out, &Status::watch_expired());
-                }
-                Woken::Bookmark => self.bookmark(&mut out),
-                Woken::End if self.bookmarks.is_some() => {
-                    self.over = true;
-                    self.bookmark(&mut out);
-                    if out.is_empty() {
-                        return None;
-                    }
-                }
-                Woken::End | Woken::Event(None) => return None,
-            }
-            if !out.is_empty() {
-                return Some(out.freeze());
-            }
-        }
-    }
-
-    /// The objects of the beginning, some at a time, and then the mark behind them.
-    fn initial_frame(&mut self, out: &mut BytesMut) -> Option<Bytes> {
-        while out.len() < FRAME {
-            let Some(record) = self.initial.next() else { break };
-            self.frames.object(out, Type::Added, &record.value);
-        }
-        if out.len() < FRAME
-            && let Some(revision) = self.initial_end.take()
-        {
-            self.frames.bookmark(out, revision, true);
-        }
-        (!out.is_empty()).then(|| std::mem::take(out).freeze())
-    }
-
-    /// Writes an event as this watcher sees it: an object that comes into its selection is new to it,
-    /// one that leaves is deleted.
-    fn event(&mut self, out: &mut BytesMut, event: &Event) {
-        let before = event
-            .previous
-            .as_ref()
-            .filter(|record| self.selection.matches(record));
-        let there = event.kind == EventKind::Put && self.selection.matches(&event.record);
-        match (before, there) {
-            (Some(_), true) => self.frames.object(out, Type::Modified, &event.record.value),
-            (None, true) => self.frames.object(out, Type::Added, &event.record.value),
-            (Some(_), false) if event.kind == EventKind::Delete => {
-                self.frames.object(out, Type::Deleted, &event.record.value);
-            }
-            (Some(before), false) => self.frames.left(out, &before.value, event.revision),
-            (None, false) => {}
-        }
-    }
-
-    fn bookmark(&mut self, out: &mut BytesMut) {
-        let seen = self.watch.seen();
-        if seen > self.told {
-            self.told = seen;
-            self.frames.bookmark(out, seen, false);
-        }
-    }
-}
-
-async fn tick(interval: &mut Option<Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => std::future::pending().await,
-    }
 }

@@ -169,7 +169,13 @@ impl Api {
 
     /// Follows a watch.
     pub async fn watch(&self, path: &str) -> Events {
-        let request = Request::get(path).body(Bytes::new()).expect("a request");
+        self.watch_as(path, "application/json").await
+    }
+
+    /// Follows a watch in the form that `accept` asks for.
+    pub async fn watch_as(&self, path: &str, accept: &str) -> Events {
+        let request = Request::get(path).header("accept", accept);
+        let request = request.body(Bytes::new()).expect("a request");
         let response = self.open(request).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events {

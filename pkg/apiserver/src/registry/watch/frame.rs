@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use kobune_api::meta;
 use kobune_api::status::Status;
-use kobune_store::Revision;
+use kobune_store::{Record, Revision};
 use serde_json::{Value, json};
 
+use super::shared::{Form, Forms};
 use crate::http::negotiate::{Answer, Encoding, Shape};
 use crate::registry::partial::{self, partial};
 use crate::registry::row::Row;
@@ -43,27 +44,50 @@ impl Type {
 
 /// The way one watcher's events are written.
 pub struct Frames {
-    /// The resource.
-    pub row: Arc<Row>,
-    /// Encoding and shape.
-    pub answer: Answer,
-    /// For tables.
-    pub include: Include,
+    row: Arc<Row>,
+    answer: Answer,
+    include: Include,
     /// Whether the columns of a table were told already.
-    pub columns_sent: bool,
+    columns_sent: bool,
+    /// Shared with all who have their events written in the same way, unless that is plain JSON.
+    form: Option<Arc<Form>>,
 }
 
 impl Frames {
+    /// The frames of a new watch. `include` matters to tables.
+    pub fn new(row: &Arc<Row>, answer: Answer, include: Include, forms: &Forms) -> Self {
+        let plain = answer == Answer::JSON && row.convert.is_none();
+        Self {
+            row: row.clone(),
+            answer,
+            include,
+            columns_sent: false,
+            form: (!plain).then(|| forms.of(row, answer, include)),
+        }
+    }
+
     /// Writes an event with a stored object.
-    pub fn object(&mut self, out: &mut BytesMut, event: Type, stored: &Bytes) {
-        let json = self.answer.encoding == Encoding::Json && self.row.convert.is_none();
-        if json && self.answer.shape == Shape::Object {
+    pub fn object(&mut self, out: &mut BytesMut, event: Type, record: &Arc<Record>) {
+        let stored = &record.value;
+        let Some(form) = self.form.take() else {
             out.reserve(stored.len() + 40);
             head(out, event);
             out.put_slice(stored);
             out.put_slice(b"}\n");
             return;
+        };
+        if self.answer.shape == Shape::Table && !self.columns_sent {
+            // A watch's first table has the columns, and is its own.
+            self.converted(out, event, stored);
+        } else {
+            form.put(out, event, record, |out| self.converted(out, event, stored));
         }
+        self.form = Some(form);
+    }
+
+    /// Writes an event with a stored object in another form than the stored one.
+    fn converted(&mut self, out: &mut BytesMut, event: Type, stored: &Bytes) {
+        let json = self.answer.encoding == Encoding::Json && self.row.convert.is_none();
         if json
             && self.answer.shape == Shape::Partial
             && let Some(metadata) = partial::metadata(stored)
