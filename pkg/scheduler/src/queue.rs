@@ -8,6 +8,9 @@
 //!           1 s .. 10 s                 that rejected it says may help
 //! ```
 //!
+//! Backoff lets others go first. Who was rejected by plugins does not wait it out when there are no others;
+//! who failed to be bound does.
+//!
 //! The clock is handed in; the queue never waits by itself but says when it wants to be looked at.
 
 use std::cmp::{Ordering, Reverse};
@@ -139,6 +142,13 @@ impl SchedulingQueue {
 
     /// The next pod to place; it is in flight until [`Self::failed`] or [`Self::remove`].
     pub fn pop(&mut self, now: Instant) -> Option<Arc<Pod>> {
+        self.pop_active(now).or_else(|| {
+            self.end_backoffs();
+            self.pop_active(now)
+        })
+    }
+
+    fn pop_active(&mut self, now: Instant) -> Option<Arc<Pod>> {
         while let Some(turn) = self.active.pop() {
             let Some(waiting) = self.pods.get_mut(&turn.key) else {
                 continue;
@@ -209,6 +219,21 @@ impl SchedulingQueue {
             .collect();
         ripe.iter().for_each(|key| self.activate(key));
         self.pods.values().filter_map(due).min()
+    }
+
+    /// Nobody else waits: those that plugins had rejected need not wait any longer.
+    fn end_backoffs(&mut self) {
+        let mut ended: Vec<(Instant, Key)> = self
+            .pods
+            .iter()
+            .filter(|(_, waiting)| !waiting.rejected_by.is_empty())
+            .filter_map(|(key, waiting)| match waiting.place {
+                Place::Backoff(until) => Some((until, key.clone())),
+                _ => None,
+            })
+            .collect();
+        ended.sort();
+        ended.iter().for_each(|(_, key)| self.activate(key));
     }
 
     fn wake(&mut self, key: &Key, now: Instant) {
@@ -311,13 +336,25 @@ mod tests {
         queue.set(pod_with_cpu("a", "64"), now);
         for seconds in [1, 2, 4, 8, 10, 10] {
             queue.pop(now).expect("it is due");
-            queue.failed(&pod_with_cpu("a", "64"), vec!["NodeResourcesFit"], now);
-            queue.happened(&new_node(), |_| true, now);
+            queue.failed(&pod_with_cpu("a", "64"), Vec::new(), now);
             assert_eq!(queue.advance(now), Some(now + Duration::from_secs(seconds)));
             assert_eq!(name(queue.pop(now)), None);
             now += Duration::from_secs(seconds);
             queue.advance(now);
         }
+    }
+
+    #[test]
+    fn a_backoff_lets_others_go_first_and_ends_when_there_are_none() {
+        let (mut queue, now) = (SchedulingQueue::default(), Instant::now());
+        queue.set(pod_with_cpu("early", "1"), now);
+        queue.pop(now);
+        queue.failed(&pod_with_cpu("early", "1"), vec!["NodeResourcesFit"], now);
+        assert_eq!(name(queue.pop(now)), None, "nothing has helped it yet");
+        queue.happened(&new_node(), |_| true, now);
+        queue.set(pod_with_cpu("late", "1"), now);
+        let order: Vec<String> = std::iter::from_fn(|| name(queue.pop(now))).collect();
+        assert_eq!(order, ["late", "early"]);
     }
 
     #[test]
@@ -338,10 +375,8 @@ mod tests {
         queue.pop(now);
         queue.happened(&new_node(), |_| true, now);
         queue.failed(&pod_with_cpu("a", "64"), vec!["NodeResourcesFit"], now);
-        let second = now + Duration::from_secs(1);
-        assert_eq!(queue.advance(now), Some(second));
-        queue.advance(second);
-        assert_eq!(name(queue.pop(second)).as_deref(), Some("a"));
+        assert_eq!(queue.advance(now), Some(now + Duration::from_secs(1)));
+        assert_eq!(name(queue.pop(now)).as_deref(), Some("a"));
     }
 
     #[test]
