@@ -1,11 +1,26 @@
-//! Load on the API, by apibench: operations, lists, watches, pods.
+//! Load on the API, by apibench: operations, lists, watches, pods. Each suite has a fresh cluster, so that
+//! memory is that of what it did itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kobune_test_support::{Cluster, Options};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+/// The suites of apibench.
+pub const SUITES: [&str; 4] = ["crud", "list", "watch", "pods"];
+
+/// What apibench reports of some of its suites; `None` without it.
+pub fn measure(suites: &[&str]) -> Option<Value> {
+    let program = apibench()?;
+    let reports = suites
+        .iter()
+        .map(|suite| ((*suite).to_owned(), run(&program, suite)))
+        .collect::<Map<_, _>>();
+    Some(Value::Object(reports))
+}
+
+/// The program: named, or built from the sources beside the checkout.
 fn apibench() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("KOBUNE_APIBENCH") {
         return Some(named.into());
@@ -29,11 +44,9 @@ fn apibench() -> Option<PathBuf> {
     built.then(|| target.join("release/apibench"))
 }
 
-/// What apibench reports; `None` without it.
-pub fn measure() -> Option<Value> {
-    let program = apibench()?;
+fn run(program: &Path, suite: &str) -> Value {
     let cluster = Cluster::start(&Options {
-        images: vec!["busybox", "pause"],
+        images: vec!["pause"],
         ..Options::default()
     });
     let report = cluster.folder().join("apibench.json");
@@ -42,18 +55,13 @@ pub fn measure() -> Option<Value> {
         .arg(cluster.kubeconfig())
         .arg("--out")
         .arg(&report)
-        .arg(format!("--pids=kobune={}", cluster.pid()))
-        .args([
-            "--image",
-            "docker.io/library/pause:latest",
-            "crud",
-            "list",
-            "watch",
-            "pods",
-        ])
+        .arg("--pids")
+        .arg(format!("kobune={}", cluster.pid()))
+        .args(["--image", "docker.io/library/pause:latest", suite])
         .status()
         .expect("apibench starts");
-    assert!(status.success(), "apibench failed with {status}");
+    assert!(status.success(), "apibench {suite} failed with {status}");
     let text = std::fs::read_to_string(report).expect("apibench wrote its report");
-    Some(serde_json::from_str(&text).expect("apibench writes JSON"))
+    let report: Value = serde_json::from_str(&text).expect("apibench writes JSON");
+    report[suite].clone()
 }

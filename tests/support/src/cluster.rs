@@ -85,6 +85,11 @@ impl Cluster {
         self.wait_until_ready();
     }
 
+    /// As [`Cluster::launch`]; the server may not answer yet.
+    pub fn launch_without_waiting(&self) {
+        self.spawn();
+    }
+
     fn spawn(&self) {
         // The file says that the last run was ready.
         let _ = std::fs::remove_file(self.run_folder().join("ready"));
