@@ -72,6 +72,9 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
         ("", "Service") => service::status(&root, &mut errors),
         ("apps", _) | ("", "ReplicationController") => apps::status(kind, &root, &before, &mut errors),
         ("batch", "Job") => batch::job_status(&root, &mut errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            cluster::signing_verdict(&root, &before, true, &mut errors);
+        }
         _ => {}
     }
     errors
@@ -97,6 +100,10 @@ pub fn subresource_update(kind: &Kind, name: &str, new: &Value, old: &Value) -> 
             meta::update(&root, &before, &mut errors);
             spec(kind, &root, Some(&before), &mut errors);
             pod::resize(&root, &before, &mut errors);
+        }
+        ("CertificateSigningRequest", "approval") => {
+            meta::update(&root, &before, &mut errors);
+            cluster::signing_verdict(&root, &before, false, &mut errors);
         }
         _ => meta::update(&root, &before, &mut errors),
     }

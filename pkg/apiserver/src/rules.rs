@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use kobune_api::decode::FieldValidation;
 
-use crate::object::as_map;
+use crate::object::{as_map, elements};
 use crate::registry::call::Call;
 use crate::registry::options::WriteOptions;
 
@@ -148,29 +148,84 @@ pub fn unpatchable(error: MergeError) -> Status {
     }
 }
 
-/// Reads a patch that is an object, in JSON or YAML.
-pub fn patch_object(body: &Bytes, yaml: bool) -> Result<Value, Status> {
+/// Reads a patch that is an object, in JSON or YAML; and what is written twice in it, if that is of
+/// interest.
+pub fn patch_object(body: &Bytes, yaml: bool, mode: FieldValidation) -> Result<(Value, Vec<String>), Status> {
     let content = if yaml {
         ContentType::Yaml
     } else {
         ContentType::Json
     };
-    let decoded = read(None, None, content, body, FieldValidation::Ignore);
-    decoded
-        .map(|decoded| decoded.value)
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
+    decoded_patch(content, body, mode).map(|decoded| (decoded.value, decoded.warnings))
 }
 
-/// Brings a patched object into the form of a decoded one: unknown fields go, and are told.
-pub fn prune(kind: &Kind, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>, Status> {
-    match kind.schema {
-        Some(root) => kobune_api::decode::prune_and_check(root, object, mode).map_err(|error| match error {
-            // Upstream decodes the result of a patch and calls what it finds there invalid.
-            DecodeError::Strict(_) => Status::new(422, Reason::Invalid, error.to_string()),
-            error => undecodable(error),
-        }),
-        None => Ok(Vec::new()),
+fn decoded_patch(content: ContentType, body: &[u8], mode: FieldValidation) -> Result<Decoded, Status> {
+    // Findings are judged together with those in the patched object.
+    let mode = match mode {
+        FieldValidation::Ignore => FieldValidation::Ignore,
+        _ => FieldValidation::Warn,
+    };
+    let decoded = read(None, None, content, body, mode);
+    decoded.map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
+}
+
+/// What is written twice or means nothing in the operations of a JSON patch, if that is of interest.
+pub fn operation_findings(body: &[u8], mode: FieldValidation) -> Result<Vec<String>, Status> {
+    const MEMBERS: [&str; 4] = ["op", "path", "from", "value"];
+    if mode == FieldValidation::Ignore {
+        return Ok(Vec::new());
     }
+    // A list is read as the field of an object.
+    let wrapped = [b"{\"p\":", body, b"}"].concat();
+    let decoded = decoded_patch(ContentType::Json, &wrapped, mode)?;
+    let twice = decoded.warnings.iter();
+    let mut findings: Vec<String> = twice
+        .map(|finding| format!("json patch {}", finding.replacen("\"p[", "\"[", 1)))
+        .collect();
+    for (at, operation) in elements(&decoded.value, &["p"]).iter().enumerate() {
+        let members = operation.as_object().into_iter().flat_map(|map| map.keys());
+        let unknown = members.filter(|member| !MEMBERS.contains(&member.as_str()));
+        findings.extend(unknown.map(|member| format!("json patch unknown field \"[{at}].{member}\"")));
+    }
+    Ok(findings)
+}
+
+/// What is written twice in an intent, in upstream's words for YAML.
+pub fn written_twice(findings: &[String]) -> String {
+    let keys = findings.iter().map(|finding| {
+        let path = finding.split('"').nth(1).unwrap_or(finding);
+        let key = path.rsplit('.').next().unwrap_or(path);
+        format!("  key \"{key}\" already set in map")
+    });
+    let keys: Vec<String> = keys.collect();
+    format!(
+        "error converting YAML to JSON: yaml: unmarshal errors:\n{}",
+        keys.join("\n")
+    )
+}
+
+/// Brings a patched object into the form of a decoded one: unknown fields go, and are told together
+/// with what was `found` in the patch.
+pub fn prune(
+    kind: &Kind,
+    object: &mut Value,
+    mode: FieldValidation,
+    found: &[String],
+) -> Result<Vec<String>, Status> {
+    let pruned = match kind.schema {
+        Some(root) => kobune_api::decode::prune_and_check(root, object, mode),
+        None => Ok(Vec::new()),
+    };
+    let all = match pruned {
+        Ok(_) if mode == FieldValidation::Strict && !found.is_empty() => found.to_vec(),
+        Ok(warnings) => return Ok([found, &warnings].concat()),
+        Err(DecodeError::Strict(list)) => [found, &list].concat(),
+        Err(error) => return Err(undecodable(error)),
+    };
+    // Upstream decodes the result of a patch and calls what it finds there invalid.
+    let error = DecodeError::Strict(all).to_string();
+    let error = FieldError::invalid("patch", object.to_string(), error);
+    Err(Status::invalid(("", ""), "", &[error]))
 }
 
 /// Kubernetes' own merge. Kinds without a schema know no merge keys.

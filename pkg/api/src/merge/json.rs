@@ -33,8 +33,10 @@ pub fn json_merge(target: &mut Value, patch: &Value) {
 
 /// Applies a JSON patch. On an error the target is as it was.
 pub fn json_patch(target: &mut Value, patch: &[u8]) -> Result<(), MergeError> {
+    // By way of a tree: of a member that is written twice the last counts, as everywhere.
+    let operations: Value = serde_json::from_slice(patch).map_err(MergeError::JsonPatchSyntax)?;
     let operations: Vec<PatchOperation> =
-        serde_json::from_slice(patch).map_err(MergeError::JsonPatchSyntax)?;
+        serde_json::from_value(operations).map_err(MergeError::JsonPatchSyntax)?;
     if operations.len() > MOST_OPERATIONS {
         return Err(MergeError::TooManyOperations(operations.len()));
     }

@@ -159,6 +159,63 @@ fn signing_request(spec: &At<'_, '_>, errors: &mut Errors) {
     }
 }
 
+/// The conditions and the certificate of a signing request: a verdict once given stays, there is one
+/// only, and so with the certificate, which is `settable` through the status and not with the approval.
+pub fn signing_verdict(root: &At<'_, '_>, before: &At<'_, '_>, settable: bool, errors: &mut Errors) {
+    const VERDICTS: [&str; 3] = ["Approved", "Denied", "Failed"];
+    let of = |request: &At<'_, '_>| -> Vec<String> {
+        let status = request.child("status");
+        let conditions = status.child("conditions");
+        let kinds = conditions
+            .items()
+            .map(|condition| condition.child("type").text().to_owned());
+        kinds.collect()
+    };
+    let (now, had) = (of(root), of(before));
+    let status = root.child("status");
+    let conditions = status.child("conditions");
+    for condition in conditions.items() {
+        let (kind, says) = (condition.child("type"), condition.child("status"));
+        kind.require(errors, "");
+        if says.require(errors, "") {
+            let allowed: &[&str] = if VERDICTS.contains(&kind.text()) {
+                &["True"]
+            } else {
+                &["False", "True", "Unknown"]
+            };
+            says.one_of_if_set(errors, allowed);
+        }
+    }
+    let count = |list: &[String], kind: &str| list.iter().filter(|known| *known == kind).count();
+    if count(&now, "Approved") > 0 && count(&now, "Denied") > 0 {
+        let last = now
+            .iter()
+            .rfind(|kind| matches!(kind.as_str(), "Approved" | "Denied"));
+        errors.push(FieldError::invalid(
+            conditions.path,
+            last.cloned().unwrap_or_default(),
+            "Approved and Denied conditions are mutually exclusive",
+        ));
+    }
+    for kind in VERDICTS {
+        if count(&now, kind) < count(&had, kind) {
+            conditions.forbid(
+                errors,
+                format!("updates may not remove a condition of type \"{kind}\""),
+            );
+        }
+    }
+    let had_status = before.child("status");
+    let (certificate, old) = (status.child("certificate"), had_status.child("certificate"));
+    if certificate.text() != old.text() {
+        if !settable {
+            certificate.forbid(errors, "updates may not set certificate content");
+        } else if !old.text().is_empty() {
+            certificate.forbid(errors, "updates may not modify existing certificate content");
+        }
+    }
+}
+
 fn webhook_errors(webhook: &At<'_, '_>, errors: &mut Errors) {
     let name = webhook.child("name");
     if name.require(errors, "") {

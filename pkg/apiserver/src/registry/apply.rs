@@ -11,13 +11,14 @@ use super::options::WriteOptions;
 use super::{create, output, update};
 use crate::http::body::Body;
 use crate::object::text;
-use crate::rules;
+use crate::rules::{self, FieldValidation};
 
-/// Applies an intent, creating the object if it is not there.
+/// Applies an intent, creating the object if it is not there. `found` is what is doubtful in it.
 pub async fn apply(
     call: &Call<'_>,
     options: &WriteOptions<'_>,
     mut intent: Value,
+    found: &[String],
 ) -> Result<Response<Body>, Status> {
     if options.manager.is_empty() {
         let error = FieldError::required("fieldManager", "is required for apply patch");
@@ -38,6 +39,7 @@ pub async fn apply(
     let part = call.info.subresource;
     if part.is_empty() && call.server.store.get(&call.key()).is_none() {
         let mut object = rules::apply(call, None, intent.clone(), options)?;
+        judge(call, options, found)?;
         rules::strip_status(call, &mut object);
         rules::defaults(&call.row.kind, &mut object);
         match create::insert(call, object, options).await {
@@ -49,11 +51,25 @@ pub async fn apply(
     }
     let changed = update::change(call, part, options, &mut |old| {
         let mut new = rules::apply(call, Some(old), intent.clone(), options)?;
+        judge(call, options, found)?;
         rules::defaults(&call.row.kind, &mut new);
         Ok(new)
     })
     .await?;
     output::object(call, StatusCode::OK, &changed.bytes)
+}
+
+/// Refuses or warns of what is written twice, once the intent itself is known to be good.
+fn judge(call: &Call<'_>, options: &WriteOptions<'_>, found: &[String]) -> Result<(), Status> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let text = rules::written_twice(found);
+    if options.validation == FieldValidation::Strict {
+        return Err(Status::bad_request(format!("error strict decoding YAML: {text}")));
+    }
+    call.warn(text);
+    Ok(())
 }
 
 /// The intent must be of the version that it is sent to.

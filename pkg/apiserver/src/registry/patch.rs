@@ -11,7 +11,7 @@ use super::options::WriteOptions;
 use super::{output, update};
 use crate::http::body::Body;
 use crate::http::negotiate::content_type;
-use crate::rules;
+use crate::rules::{self, FieldValidation};
 
 /// The four kinds of patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,17 @@ pub enum Patch {
 }
 
 impl Patch {
-    /// Reads a body.
-    pub fn read(kind: PatchType, body: Bytes) -> Result<Self, Status> {
+    /// Reads a body; and what is doubtful in it, if that is of interest.
+    pub fn read(kind: PatchType, body: Bytes, mode: FieldValidation) -> Result<(Self, Vec<String>), Status> {
+        let object = |yaml| rules::patch_object(&body, yaml, mode);
         Ok(match kind {
-            PatchType::Json => Self::Json(body),
-            PatchType::Merge => Self::Merge(rules::patch_object(&body, false)?),
-            PatchType::Strategic => Self::Strategic(rules::patch_object(&body, false)?),
-            PatchType::Apply => Self::Apply(rules::patch_object(&body, true)?),
+            PatchType::Json => {
+                let findings = rules::operation_findings(&body, mode)?;
+                (Self::Json(body), findings)
+            }
+            PatchType::Merge => object(false).map(|(patch, found)| (Self::Merge(patch), found))?,
+            PatchType::Strategic => object(false).map(|(patch, found)| (Self::Strategic(patch), found))?,
+            PatchType::Apply => object(true).map(|(patch, found)| (Self::Apply(patch), found))?,
         })
     }
 }
@@ -77,16 +81,16 @@ pub async fn patch(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
             kobune_api::fields::FieldError::forbidden("force", "may not be specified for non-apply patch");
         return Err(Status::invalid(("meta.k8s.io", "PatchOptions"), "", &[error]));
     }
-    let patch = Patch::read(kind, body)?;
+    let (patch, found) = Patch::read(kind, body, options.validation)?;
     if let Patch::Apply(intent) = patch {
-        return super::apply::apply(call, &options, intent).await;
+        return super::apply::apply(call, &options, intent, &found).await;
     }
     let part = call.info.subresource;
     let changed = update::change(call, part, &options, &mut |old| {
         let mut new = old.clone();
         merge_into(call, &mut new, &patch)?;
         update::named(call, &mut new)?;
-        let warnings = rules::prune(&call.row.kind, &mut new, options.validation)?;
+        let warnings = rules::prune(&call.row.kind, &mut new, options.validation, &found)?;
         warnings.into_iter().for_each(|warning| call.warn(warning));
         rules::defaults(&call.row.kind, &mut new);
         Ok(new)

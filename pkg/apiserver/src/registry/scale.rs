@@ -16,7 +16,7 @@ use crate::http::body::Body;
 use crate::http::info::Verb;
 use crate::http::negotiate::content_type;
 use crate::object::{at, fields, integer};
-use crate::rules;
+use crate::rules::{self, FieldValidation};
 
 /// GET, PUT and PATCH of `…/scale`.
 pub async fn scale(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Status> {
@@ -33,7 +33,8 @@ pub async fn scale(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
         }
         Verb::Patch => {
             let options = WriteOptions::parse(call.query, "PatchOptions")?;
-            let patch = Patch::read(PatchType::of(content_type(call.headers))?, body)?;
+            let kind = PatchType::of(content_type(call.headers))?;
+            let (patch, _) = Patch::read(kind, body, FieldValidation::Ignore)?;
             set(call, &options, &mut |now| {
                 let mut wanted = now.clone();
                 merge_into(&mut wanted, &patch)?;

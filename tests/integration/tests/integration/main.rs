@@ -12,6 +12,7 @@ mod budgets;
 mod configuration;
 mod deletion;
 mod discovery;
+mod doubtful;
 mod http;
 mod kinds;
 mod lists;

@@ -300,3 +300,30 @@ fn no_odd_object_makes_validation_panic() {
         }
     }
 }
+
+#[test]
+fn a_verdict_on_a_signing_request_stays() {
+    let request = |status: serde_json::Value| json!({"metadata": {"name": "r", "resourceVersion": "1"}, "spec": {}, "status": status});
+    let approved = request(json!({"conditions": [{"type": "Approved", "status": "True"}]}));
+    let kind = crate::kinds::builtin()
+        .iter()
+        .find(|kind| &*kind.kind == "CertificateSigningRequest")
+        .expect("it is served");
+    let wrong = |new: &serde_json::Value| -> Vec<String> {
+        let errors = super::super::subresource_update(kind, "approval", new, &approved);
+        errors
+            .iter()
+            .map(|error| format!("{}: {}", error.field, error.body()))
+            .collect()
+    };
+    assert_eq!(wrong(&approved), Vec::<String>::new());
+    assert_eq!(
+        wrong(&request(
+            json!({"conditions": [{"type": "Denied", "status": "True"}]})
+        )),
+        [r#"status.conditions: Forbidden: updates may not remove a condition of type "Approved""#]
+    );
+    let both = json!({"conditions": [{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "False"}],
+        "certificate": "eA=="});
+    assert_eq!(wrong(&request(both)).len(), 3);
+}
