@@ -246,43 +246,21 @@ impl<T: Read> Summed<T> {
     }
 }
 
-/// CRC-32 (IEEE 802.3), table of 256.
-#[derive(Clone, Copy)]
-pub(crate) struct Crc(u32);
-
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut value = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 {
-                value >> 1 ^ 0xedb8_8320
-            } else {
-                value >> 1
-            };
-            bit += 1;
-        }
-        table[byte] = value;
-        byte += 1;
-    }
-    table
-};
+/// CRC-32 (IEEE 802.3).
+#[derive(Clone)]
+pub(crate) struct Crc(crc32fast::Hasher);
 
 impl Crc {
     pub(crate) fn new() -> Self {
-        Self(u32::MAX)
+        Self(crc32fast::Hasher::new())
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |crc, byte| {
-            CRC_TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8)
-        });
+        self.0.update(bytes);
     }
 
-    pub(crate) fn value(self) -> u32 {
-        !self.0
+    pub(crate) fn value(&self) -> u32 {
+        self.0.clone().finalize()
     }
 }
 

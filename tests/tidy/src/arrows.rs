@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tar", &["pkg/containerd"]),
     ("hickory-proto", &["pkg/dns"]),
     ("hickory-server", &["pkg/dns"]),
+    ("crc32fast", &["pkg/store"]),
     ("imbl", &["pkg/store"]),
     ("sled", &["pkg/store"]),
     ("etcd-client", &["pkg/store"]),

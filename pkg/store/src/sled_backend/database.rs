@@ -1,19 +1,20 @@
-//! The database itself: load, commit, reopen, rebuild.
+//! The database itself: load, commit, absorb the journal, rebuild. It is open only while it is used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sled::Db;
 use tracing::{error, info, warn};
 
 use super::SledOptions;
-use super::disk::{check_space, failed, sync_content};
-use super::layout::{self, BATCH, CHUNKS, Group, Header, RECORDS, RESERVED_KEY, Write};
+use super::disk::{failed, sync_content};
+use super::journalled::Changes;
+use super::layout::{self, BATCH, GENERATION_KEY, Group, RESERVED_KEY, Write};
 use super::open::{self, caught, close, open};
-use crate::backend::{Backend, BackendError, Batch, Change, Loaded};
+use super::read::{number, read};
+use crate::backend::{BackendError, Batch, Change, Loaded};
 use crate::logical;
 use crate::record::{Record, Revision};
 
@@ -25,6 +26,8 @@ const RESTORE_SKIPS: Revision = 1_000_000_000;
 pub(super) struct Database {
     options: SledOptions,
     open: Option<Open>,
+    /// An error left it closed: what is in it decides about chunks, so all of it must be looked at.
+    failed: bool,
     /// The keys whose values are in chunks.
     groups: HashMap<Arc<str>, Group>,
     next_group: u64,
@@ -43,6 +46,7 @@ impl Database {
         Self {
             options,
             open: None,
+            failed: false,
             groups: HashMap::new(),
             next_group: 1,
         }
@@ -52,17 +56,20 @@ impl Database {
         self.options.folder.join("sled")
     }
 
-    /// Reads everything, and reopens to give back the memory that took.
-    fn load_all(&mut self) -> Result<Loaded, BackendError> {
+    /// Reads everything, and closes, which gives back the memory that took.
+    fn load_all(&mut self) -> Result<(Loaded, u64), BackendError> {
         self.close()?;
         let opened = open(&self.path())?;
         let (groups, next_group) = (&mut self.groups, &mut self.next_group);
         groups.clear();
-        let loaded = caught("reading the database", || read(&opened.db, groups, next_group));
+        let loaded = caught("reading the database", || {
+            let absorbed = number(&opened.db, GENERATION_KEY)?.unwrap_or(0);
+            Ok((read(&opened.db, groups, next_group)?, absorbed))
+        });
         let closed = close(opened, &self.path());
         let loaded = loaded?;
         closed?;
-        self.open = Some(open(&self.path())?);
+        self.failed = false;
         Ok(loaded)
     }
 
@@ -73,15 +80,19 @@ impl Database {
         }
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), BackendError> {
-        if self.open.is_none() {
-            // The batch before failed: what it left behind decides about chunks, so look at all of it.
+    fn opened(&mut self) -> Result<(), BackendError> {
+        if self.failed {
             self.load_all()?;
         }
+        if self.open.is_none() {
+            self.open = Some(open(&self.path())?);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), BackendError> {
         let Some(opened) = &self.open else {
-            return Err(BackendError::Damaged {
-                what: "the database is not open".to_owned(),
-            });
+            return Err(damaged("the database is not open"));
         };
         let (groups, next_group) = (&mut self.groups, &mut self.next_group);
         caught("writing", || {
@@ -104,10 +115,7 @@ impl Database {
                 }
             }
             if let Some(reserved) = batch.reserved {
-                headers.push(Write::Insert(
-                    RESERVED_KEY.to_vec(),
-                    reserved.to_be_bytes().to_vec(),
-                ));
+                headers.push(Write::number(RESERVED_KEY, reserved));
             }
             headers.apply(&opened.db)?;
             opened.db.flush().map_err(database("flushing"))?;
@@ -116,23 +124,24 @@ impl Database {
         opened.sync()
     }
 
-    fn needed(&self, batch: &Batch) -> u64 {
-        let size = |change: &Change| match change {
-            Change::Put(record) => record.value.len() + record.key.len(),
-            Change::Delete(_) => 0,
+    /// Notes that the database has all of a generation. Everything before must be synced.
+    fn mark(&mut self, generation: u64) -> Result<(), BackendError> {
+        let Some(opened) = &self.open else {
+            return Err(damaged("the database is not open"));
         };
-        let bytes: usize = batch.transactions.iter().flatten().map(size).sum();
-        let only_deletes = bytes == 0 && !batch.transactions.is_empty();
-        // Twice: the log takes the value, and the page it is on may be written anew.
-        if only_deletes {
-            self.options.spare_bytes / 2
-        } else {
-            self.options.spare_bytes + 2 * bytes as u64
-        }
+        caught("writing", || {
+            let mut mark = Pending::default();
+            mark.push(Write::number(GENERATION_KEY, generation));
+            mark.apply(&opened.db)?;
+            opened.db.flush().map_err(database("flushing"))?;
+            Ok(())
+        })?;
+        opened.sync()
     }
 
-    /// Sets the database aside and starts from the newest whole logical snapshot.
-    fn restore(&mut self, damage: BackendError) -> Result<Loaded, BackendError> {
+    /// Sets the database aside and starts from the newest whole logical snapshot. The journal, whose newest
+    /// generation is given, goes on from a state that is lost: it is passed over.
+    fn restore(&mut self, damage: BackendError, newest: u64) -> Result<(Loaded, u64), BackendError> {
         let snapshots = self
             .options
             .snapshots
@@ -152,8 +161,8 @@ impl Database {
                 "the database cannot be read; it is set aside and the last snapshot restored"
             );
             let reserved = file.revision + RESTORE_SKIPS;
-            self.rebuild(&mut records.iter(), reserved)?;
-            return Ok(Loaded { records, reserved });
+            self.rebuild(&mut records.iter(), reserved, newest)?;
+            return Ok((Loaded { records, reserved }, newest));
         }
         Err(damage)
     }
@@ -171,7 +180,7 @@ impl Open {
 
 /// Writes that wait to be applied as one sled batch.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     batch: sled::Batch,
     bytes: usize,
 }
@@ -186,7 +195,8 @@ impl Pending {
         }
     }
 
-    fn push(&mut self, write: Write) {
+    /// Adds a write.
+    pub(super) fn push(&mut self, write: Write) {
         self.bytes += write.bytes();
         match write {
             Write::Insert(key, value) => self.batch.insert(key, value),
@@ -194,7 +204,8 @@ impl Pending {
         }
     }
 
-    fn apply(&mut self, db: &Db) -> Result<(), BackendError> {
+    /// Applies what waits.
+    pub(super) fn apply(&mut self, db: &Db) -> Result<(), BackendError> {
         if self.bytes == 0 {
             return Ok(());
         }
@@ -204,39 +215,57 @@ impl Pending {
     }
 }
 
-impl Backend for Database {
-    fn load(&mut self) -> Result<Loaded, BackendError> {
-        open::settle(&self.options.folder)?;
+impl Database {
+    /// Everything, and up to which generation of the journal it is.
+    pub(super) fn load(&mut self, newest: u64) -> Result<(Loaded, u64), BackendError> {
         match self.load_all() {
             Err(damage @ (BackendError::Panicked { .. } | BackendError::Damaged { .. })) => {
-                self.restore(damage)
+                self.restore(damage, newest)
             }
             loaded => loaded,
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), BackendError> {
-        if self.options.spare_bytes > 0 {
-            check_space(&self.options.folder, self.needed(batch))?;
-        }
-        self.write(batch).inspect_err(|_| {
-            // sled does not recover from an error; a fresh start, before the next batch, does.
+    /// Makes a batch durable here.
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), BackendError> {
+        self.opened()?;
+        let written = self.write(batch);
+        self.checked(written)
+    }
+
+    /// Takes a generation of the journal.
+    pub(super) fn absorb(&mut self, changes: &Changes, generation: u64) -> Result<(), BackendError> {
+        let transactions = changes.by_key.values().map(|change| vec![change.clone()]);
+        let batch = Batch {
+            transactions: transactions.collect(),
+            reserved: changes.reserved,
+        };
+        self.opened()?;
+        let written = self.write(&batch).and_then(|()| self.mark(generation));
+        self.checked(written)
+    }
+
+    /// sled does not recover from an error; a fresh start, before the next batch, does.
+    fn checked(&mut self, written: Result<(), BackendError>) -> Result<(), BackendError> {
+        written.inspect_err(|_| {
+            self.failed = true;
             if let Err(failure) = self.close() {
                 warn!(error = %failure, "closing the database after an error");
             }
         })
     }
 
-    fn rest(&mut self) -> Result<(), BackendError> {
-        self.close()?;
-        self.open = Some(open(&self.path())?);
-        Ok(())
+    /// Closes the database until it is needed: it keeps what it wrote in memory.
+    pub(super) fn rest(&mut self) -> Result<(), BackendError> {
+        self.close()
     }
 
-    fn rebuild(
+    /// Stores `records` instead of all there is; the journal up to `generation` is among them.
+    pub(super) fn rebuild(
         &mut self,
         records: &mut dyn Iterator<Item = &Arc<Record>>,
         reserved: Revision,
+        generation: u64,
     ) -> Result<(), BackendError> {
         if let Err(failure) = self.close() {
             warn!(error = %failure, "closing the database to build it anew");
@@ -244,6 +273,7 @@ impl Backend for Database {
         let new = self.options.folder.join("sled.new");
         open::remove(&new)?;
         self.groups.clear();
+        self.failed = true;
         self.open = Some(open(&new)?);
         let mut records = records.cloned().map(Change::Put).peekable();
         while records.peek().is_some() {
@@ -257,11 +287,12 @@ impl Backend for Database {
             transactions: Vec::new(),
             reserved: Some(reserved),
         })?;
+        self.mark(generation)?;
         if let Some(opened) = self.open.take() {
             close(opened, &new)?;
         }
         open::complete(&self.options.folder)?;
-        self.open = Some(open(&self.path())?);
+        self.failed = false;
         info!(folder = %self.options.folder.display(), "the database was built anew");
         Ok(())
     }
@@ -275,79 +306,8 @@ impl Drop for Database {
     }
 }
 
-/// Everything in the database. Chunks nobody refers to, of transactions that were cut off, are removed.
-fn read(
-    db: &Db,
-    groups: &mut HashMap<Arc<str>, Group>,
-    next_group: &mut u64,
-) -> Result<Loaded, BackendError> {
-    let mut loaded = Loaded::default();
-    if let Some(reserved) = db
-        .get(RESERVED_KEY)
-        .map_err(database("reading the reservation"))?
-    {
-        let reserved = <[u8; 8]>::try_from(&*reserved);
-        loaded.reserved =
-            u64::from_be_bytes(reserved.map_err(|_| damaged("the reservation is not a number"))?);
-    }
-    for entry in db.scan_prefix(RECORDS) {
-        let (key, value) = entry.map_err(database("reading the records"))?;
-        let key: Arc<str> = std::str::from_utf8(&key[RECORDS.len()..])
-            .map_err(|_| damaged("a key is not UTF-8"))?
-            .into();
-        let (header, rest) = Header::decode(&value).ok_or_else(|| damaged("a header is cut off"))?;
-        let value = if header.group == 0 {
-            Bytes::copy_from_slice(rest)
-        } else {
-            let group = Group {
-                id: header.group,
-                length: header.length,
-            };
-            groups.insert(key.clone(), group);
-            assemble(db, group)?
-        };
-        if !header.fits(&value) {
-            return Err(damaged(&format!("the value of {key} does not fit its checksum")));
-        }
-        loaded.records.push(Arc::new(Record::new(
-            key,
-            value,
-            header.create_revision,
-            header.revision,
-        )));
-    }
-    drop_orphans(db, groups, next_group)?;
-    Ok(loaded)
-}
-
-fn assemble(db: &Db, group: Group) -> Result<Bytes, BackendError> {
-    let mut value = Vec::with_capacity(group.length as usize);
-    for key in layout::chunk_keys(group) {
-        let piece = db.get(key).map_err(database("reading a large value"))?;
-        value.extend_from_slice(&piece.ok_or_else(|| damaged("a piece of a large value is missing"))?);
-    }
-    Ok(value.into())
-}
-
-fn drop_orphans(
-    db: &Db,
-    groups: &HashMap<Arc<str>, Group>,
-    next_group: &mut u64,
-) -> Result<(), BackendError> {
-    let known: HashSet<u64> = groups.values().map(|group| group.id).collect();
-    let mut orphans = Pending::default();
-    for key in db.scan_prefix(CHUNKS).keys() {
-        let key = key.map_err(database("reading the chunks"))?;
-        let id = layout::group_of_chunk(&key).ok_or_else(|| damaged("a chunk's key is cut off"))?;
-        *next_group = (id + 1).max(*next_group);
-        if !known.contains(&id) {
-            orphans.push(Write::Remove(key.to_vec()));
-        }
-    }
-    orphans.apply(db)
-}
-
-fn damaged(what: &str) -> BackendError {
+/// What is stored makes no sense.
+pub(super) fn damaged(what: &str) -> BackendError {
     BackendError::Damaged {
         what: what.to_owned(),
     }

@@ -3,6 +3,7 @@
 //! | sled key | value |
 //! |---|---|
 //! | `m` | the highest reserved revision, u64 |
+//! | `j` | the last generation of the journal that is in here whole, u64 |
 //! | `k` + key | header; then the value itself if it is small |
 //! | `c` + group (u64) + index (u32) | a piece of a large value |
 //!
@@ -31,6 +32,8 @@ const HEADER: usize = 8 + 8 + 4 + 4 + 8;
 
 /// The sled key of the reservation.
 pub(super) const RESERVED_KEY: &[u8] = b"m";
+/// The sled key of the journal's generation.
+pub(super) const GENERATION_KEY: &[u8] = b"j";
 /// What record keys begin with.
 pub(super) const RECORDS: &[u8] = b"k";
 /// What chunk keys begin with.
@@ -62,6 +65,11 @@ pub(super) enum Write {
 }
 
 impl Write {
+    /// A number under a key of its own.
+    pub(super) fn number(key: &[u8], number: u64) -> Self {
+        Write::Insert(key.to_vec(), number.to_be_bytes().to_vec())
+    }
+
     pub(super) fn bytes(&self) -> usize {
         match self {
             Write::Insert(key, value) => key.len() + value.len(),
