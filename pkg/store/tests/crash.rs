@@ -24,7 +24,7 @@ use kobune_store::sled_backend::{SledBackend, SledOptions};
 use kobune_store::{CommitError, Durability, Expect, Options, Store};
 use loop_mount::LoopMount;
 use support::{Random, put};
-use writers::{Acknowledged, WRITERS, verify};
+use writers::{Acknowledged, RECORDS, verify};
 
 /// The suite's other half; started by it only.
 #[test]
@@ -272,7 +272,7 @@ fn check(folder: &Path, known: &mut Acknowledged, when: &str) {
         known.revision = next.revision;
         store.close().await;
         assert!(
-            store.snapshot().len() <= 3 * WRITERS + 1,
+            store.snapshot().len() <= RECORDS + 1,
             "{when}: there is more than was written"
         );
     });

@@ -22,12 +22,18 @@ use crate::record::{Record, Revision};
 /// more than this surely not.
 const RESTORE_SKIPS: Revision = 1_000_000_000;
 
+/// How many bytes of values are written between syncs.
+const SYNC_EVERY: usize = 512 << 10;
+
 /// Records in sled, on the thread that calls.
 pub(super) struct Database {
     options: SledOptions,
     open: Option<Open>,
     /// An error left it closed: what is in it decides about chunks, so all of it must be looked at.
     failed: bool,
+    /// A sync failed: the system may have forgotten what it did not write, and shows it all the same. Nothing
+    /// but a new database helps.
+    unsound: bool,
     /// The keys whose values are in chunks.
     groups: HashMap<Arc<str>, Group>,
     next_group: u64,
@@ -47,6 +53,7 @@ impl Database {
             options,
             open: None,
             failed: false,
+            unsound: false,
             groups: HashMap::new(),
             next_group: 1,
         }
@@ -59,6 +66,8 @@ impl Database {
     /// Reads everything, and closes, which gives back the memory that took.
     fn load_all(&mut self) -> Result<(Loaded, u64), BackendError> {
         self.close()?;
+        // It may be a swap that failed, in whose middle there is no database; opening would make an empty one.
+        open::settle(&self.options.folder)?;
         let opened = open(&self.path())?;
         let (groups, next_group) = (&mut self.groups, &mut self.next_group);
         groups.clear();
@@ -81,6 +90,11 @@ impl Database {
     }
 
     fn opened(&mut self) -> Result<(), BackendError> {
+        if self.unsound {
+            return Err(damaged(
+                "it could not be synced before, what the disk has is not known",
+            ));
+        }
         if self.failed {
             self.load_all()?;
         }
@@ -121,7 +135,7 @@ impl Database {
             opened.db.flush().map_err(database("flushing"))?;
             Ok(())
         })?;
-        opened.sync()
+        opened.sync().inspect_err(|_| self.unsound = true)
     }
 
     /// Notes that the database has all of a generation. Everything before must be synced.
@@ -136,7 +150,7 @@ impl Database {
             opened.db.flush().map_err(database("flushing"))?;
             Ok(())
         })?;
-        opened.sync()
+        opened.sync().inspect_err(|_| self.unsound = true)
     }
 
     /// Sets the database aside and starts from the newest whole logical snapshot. The journal, whose newest
@@ -235,14 +249,32 @@ impl Database {
 
     /// Takes a generation of the journal.
     pub(super) fn absorb(&mut self, changes: &Changes, generation: u64) -> Result<(), BackendError> {
-        let transactions = changes.by_key.values().map(|change| vec![change.clone()]);
-        let batch = Batch {
-            transactions: transactions.collect(),
+        self.opened()?;
+        let written = self
+            .write_synced_often(changes)
+            .and_then(|()| self.mark(generation));
+        self.checked(written)
+    }
+
+    /// Writes changes that need not come about together. sled writes over a part of its log when all that was in
+    /// it stands in a later one; that one should be on the disk before, and with a sync now and then it is.
+    fn write_synced_often(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        let mut batch = Batch {
+            transactions: Vec::new(),
             reserved: changes.reserved,
         };
-        self.opened()?;
-        let written = self.write(&batch).and_then(|()| self.mark(generation));
-        self.checked(written)
+        let mut bytes = 0;
+        for change in changes.by_key.values() {
+            if bytes > SYNC_EVERY {
+                self.write(&std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+            if let Change::Put(record) = change {
+                bytes += record.value.len();
+            }
+            batch.transactions.push(vec![change.clone()]);
+        }
+        self.write(&batch)
     }
 
     /// sled does not recover from an error; a fresh start, before the next batch, does.
@@ -274,6 +306,7 @@ impl Database {
         open::remove(&new)?;
         self.groups.clear();
         self.failed = true;
+        self.unsound = false;
         self.open = Some(open(&new)?);
         let mut records = records.cloned().map(Change::Put).peekable();
         while records.peek().is_some() {
@@ -331,5 +364,60 @@ pub(super) fn database(doing: &'static str) -> impl FnOnce(sled::Error) -> Backe
             doing,
             source: Box::new(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn record(key: &str) -> Arc<Record> {
+        Arc::new(Record::new(key.into(), Bytes::from_static(b"value"), 1, 1))
+    }
+
+    fn put(key: &str) -> Batch {
+        Batch {
+            transactions: vec![vec![Change::Put(record(key))]],
+            reserved: None,
+        }
+    }
+
+    fn keys(database: &mut Database) -> Vec<String> {
+        let (loaded, _) = database.load(0).unwrap();
+        loaded
+            .records
+            .iter()
+            .map(|record| record.key.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_database_that_could_not_be_synced_is_not_written_on_until_it_is_built_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::new(SledOptions::new(folder.path()));
+        database.commit(&put("/a")).unwrap();
+        std::fs::remove_dir(database.path().join("blobs")).unwrap();
+        let first = database.commit(&put("/b")).unwrap_err();
+        assert!(matches!(first, BackendError::Io { .. }), "{first:?}");
+        let again = database.commit(&put("/b")).unwrap_err();
+        assert!(matches!(again, BackendError::Damaged { .. }), "{again:?}");
+        database.rebuild(&mut [record("/a")].iter(), 7, 0).unwrap();
+        database.commit(&put("/b")).unwrap();
+        assert_eq!(keys(&mut database), ["/a", "/b"]);
+    }
+
+    #[test]
+    fn a_swap_that_failed_half_way_does_not_leave_an_empty_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::new(SledOptions::new(folder.path()));
+        database.commit(&put("/a")).unwrap();
+        database.close().unwrap();
+        // What a swap leaves that fails between its two renames.
+        std::fs::write(database.path().join("COMPLETE"), "").unwrap();
+        std::fs::rename(database.path(), folder.path().join("sled.new")).unwrap();
+        database.failed = true;
+        database.commit(&put("/b")).unwrap();
+        assert_eq!(keys(&mut database), ["/a", "/b"]);
     }
 }

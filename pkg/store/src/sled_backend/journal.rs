@@ -92,8 +92,9 @@ fn path(folder: &Path, generation: u64) -> PathBuf {
 /// Opens a file with its full size on the disk, made if need be.
 fn create(folder: &Path, path: &Path) -> Result<File, BackendError> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(failed("opening", path))?;
+    // Read: where a filesystem cannot reserve, the C library does it by hand and looks at what is there.
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(path).map_err(failed("opening", path))?;
     posix_fallocate(&file, 0, CAPACITY as i64)
         .map_err(|errno| failed("reserving space for", path)(errno.into()))?;
     file.sync_all().map_err(failed("syncing", path))?;
@@ -197,6 +198,17 @@ mod tests {
             .unwrap();
         file.write_all_at(&[0; 8], journal.offset as u64 - 8).unwrap();
         assert_eq!(keys(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_files_space_can_be_reserved_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path(), 1);
+        for _ in 0..2 {
+            let file = create(folder.path(), &path).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), CAPACITY as u64);
+            file.read_at(&mut [0], 0).unwrap();
+        }
     }
 
     #[test]

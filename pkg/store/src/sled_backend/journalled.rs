@@ -229,6 +229,9 @@ impl Journalled {
     ) -> Result<(), BackendError> {
         let records: Vec<_> = records.cloned().collect();
         let generation = self.journal.generation();
+        // Failed or not, the new database may be the one that counts from now on, and it says that it has this
+        // generation: nothing more may go into it.
+        self.broken = true;
         self.database
             .run(move |database| database.rebuild(&mut records.iter(), reserved, generation))?;
         // What was pending or on its way is among the records.
@@ -338,6 +341,22 @@ mod tests {
         journalled.commit(&put("/a", b"1", 1)).unwrap();
         let before = journalled.journal.generation();
         journalled.broken = true;
+        journalled.commit(&put("/b", b"1", 2)).unwrap();
+        assert_eq!(journalled.journal.generation(), before + 1);
+        let left = as_left(&mut journalled);
+        assert_eq!(open(left.path()).1.len(), 2);
+    }
+
+    #[test]
+    fn a_rebuild_that_failed_ends_the_generation() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journalled, _) = open(folder.path());
+        journalled.commit(&put("/a", b"1", 1)).unwrap();
+        let before = journalled.journal.generation();
+        let in_the_way = folder.path().join("sled.damaged");
+        std::fs::write(&in_the_way, "not a folder").unwrap();
+        let record = Arc::new(Record::new("/a".into(), Bytes::from_static(b"1"), 1, 1));
+        journalled.rebuild(&mut [record].iter(), 5).unwrap_err();
         journalled.commit(&put("/b", b"1", 2)).unwrap();
         assert_eq!(journalled.journal.generation(), before + 1);
         let left = as_left(&mut journalled);

@@ -106,7 +106,10 @@ pub(super) fn give_back() {
 
 /// Makes the folder, and ends what an interrupted swap left.
 pub(super) fn settle(folder: &Path) -> Result<(), BackendError> {
-    fs::create_dir_all(folder).map_err(failed("making", folder))?;
+    if !folder.exists() {
+        fs::create_dir_all(folder).map_err(failed("making", folder))?;
+        folder.parent().map_or(Ok(()), sync_folder)?;
+    }
     let (current, new) = (folder.join("sled"), folder.join("sled.new"));
     if !current.exists() && new.join(COMPLETE).exists() {
         fs::rename(&new, &current).map_err(failed("renaming", &new))?;

@@ -1,9 +1,11 @@
 //! What the writers of the crash suite write, and how it must look whenever they are stopped.
 //!
 //! Writer `w` commits step after step, each one commit of `/w/{w}/a` and `/w/{w}/b` (both of that step) and
-//! sometimes `/w/{w}/c`, created when the step is a multiple of 5 and deleted 3 steps later. Every value
+//! sometimes `/w/{w}/c`, created when the step is a multiple of 5 and deleted 3 steps later. Every 20th step
+//! also writes one of 60 keys that are then left alone for long: those the journal has forgotten. Every value
 //! says its writer and step and goes on with bytes that follow from them. Hence, after any crash: `a`
-//! and `b` are of one step, which is the acknowledged one or the next; `c` is there iff it should be.
+//! and `b` are of one step, which is the acknowledged one or the next; `c` is there iff it should be, and each
+//! of the keys left alone is of the step that wrote it last.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +21,11 @@ use kobune_store::{Durability, Expect, Op, Options, Record, Store, Value};
 pub const WRITERS: usize = 64;
 /// The last writer's commits are `Memory` ones: of them only the revisions must hold.
 const FORGETFUL: usize = WRITERS - 1;
+/// How often a key is written that is then left alone, and how many of them a writer has.
+const ALONE_EVERY: u64 = 20;
+const ALONE: u64 = 60;
+/// The most records there are.
+pub const RECORDS: usize = WRITERS * (3 + ALONE as usize);
 
 /// What was acknowledged.
 #[derive(Default)]
@@ -82,7 +89,7 @@ pub async fn write_on(folder: &Path, seed: u64) {
 }
 
 async fn write_steps(store: Store, writer: usize, seed: u64) {
-    let mut step = store.get(&key(writer, 'a')).map_or(0, |record| step_of(&record));
+    let mut step = store.get(&key(writer, "a")).map_or(0, |record| step_of(&record));
     let durability = if writer == FORGETFUL {
         Durability::Memory
     } else {
@@ -111,11 +118,14 @@ fn ops(writer: usize, step: u64, seed: u64) -> Vec<Op> {
         chance if chance < 5 => 40_000,
         chance => chance as usize * 10,
     };
-    let mut ops = vec![put(writer, 'a', step, 100), put(writer, 'b', step, large)];
+    let mut ops = vec![put(writer, "a", step, 100), put(writer, "b", step, large)];
+    if step.is_multiple_of(ALONE_EVERY) {
+        ops.push(put(writer, &alone(step / ALONE_EVERY), step, 1_000));
+    }
     match step % 5 {
-        0 => ops.push(put(writer, 'c', step, 9_000)),
+        0 => ops.push(put(writer, "c", step, 9_000)),
         3 => ops.push(Op::Delete {
-            key: key(writer, 'c').into(),
+            key: key(writer, "c").into(),
             expect: Expect::Any,
             last: None,
         }),
@@ -124,11 +134,16 @@ fn ops(writer: usize, step: u64, seed: u64) -> Vec<Op> {
     ops
 }
 
-fn key(writer: usize, name: char) -> String {
+fn key(writer: usize, name: &str) -> String {
     format!("/w/{writer}/{name}")
 }
 
-fn put(writer: usize, name: char, step: u64, size: usize) -> Op {
+/// The name of the key that is written at the `turn`th time and then left alone.
+fn alone(turn: u64) -> String {
+    format!("alone/{}", turn % ALONE)
+}
+
+fn put(writer: usize, name: &str, step: u64, size: usize) -> Op {
     let head = format!("{writer} {step} {size} ");
     let revision_slot = Some(head.len());
     let mut bytes = head.into_bytes();
@@ -175,7 +190,7 @@ fn numbers(record: &Record) -> (usize, u64, usize, u64, &[u8]) {
 pub fn verify(store: &Store, known: &mut Acknowledged, when: &str) {
     assert!(store.revision() >= known.revision, "{when}: revisions went back");
     for writer in 0..WRITERS {
-        let [a, b, c] = ['a', 'b', 'c'].map(|name| store.get(&key(writer, name)));
+        let [a, b, c] = ["a", "b", "c"].map(|name| store.get(&key(writer, name)));
         for record in [&a, &b, &c].into_iter().flatten() {
             whole(record, writer, when);
         }
@@ -202,6 +217,16 @@ pub fn verify(store: &Store, known: &mut Acknowledged, when: &str) {
             expected,
             "{when}: writer {writer}'s commit {found} was torn"
         );
+        let turns = found / ALONE_EVERY;
+        for turn in (turns.saturating_sub(ALONE - 1)..=turns).filter(|turn| *turn > 0) {
+            let record = store.get(&key(writer, &alone(turn)));
+            record.iter().for_each(|record| whole(record, writer, when));
+            assert_eq!(
+                step(&record),
+                turn * ALONE_EVERY,
+                "{when}: writer {writer}, at step {found}, lost what was left alone"
+            );
+        }
         known.steps.insert(writer, found);
     }
 }
