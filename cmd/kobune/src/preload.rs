@@ -67,14 +67,15 @@ fn tars(folder: &Path) -> Vec<PathBuf> {
     tars
 }
 
-fn stamp(path: &Path) -> Option<(u64, u128)> {
-    let file = std::fs::metadata(path).ok()?;
-    let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some((file.len(), modified.as_nanos()))
+/// Length in bytes, and time of the last change in nanoseconds since 1970.
+fn stamp(path: &Path) -> Result<(u64, u128)> {
+    let file = std::fs::metadata(path).context("looking at it")?;
+    let modified = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((file.len(), modified.as_nanos()))
 }
 
 fn is_unchanged(path: &Path, known: &Imported) -> bool {
-    stamp(path) == Some((known.bytes, known.modified_ns))
+    stamp(path).is_ok_and(|now| now == (known.bytes, known.modified_ns))
 }
 
 async fn has_all(runtime: &dyn Runtime, images: &[String]) -> bool {
@@ -87,7 +88,7 @@ async fn has_all(runtime: &dyn Runtime, images: &[String]) -> bool {
 }
 
 async fn import_one(path: &Path, runtime: &dyn Runtime) -> Result<Imported> {
-    let (bytes, modified_ns) = stamp(path).context("looking at it")?;
+    let (bytes, modified_ns) = stamp(path)?;
     let mut tar = tokio::fs::File::open(path).await.context("opening it")?;
     let images = runtime.import_images(&mut tar).await?;
     tracing::info!(file = %path.display(), images = images.join(" "), "imported");
