@@ -100,6 +100,36 @@ async fn a_version_in_the_future_times_out() {
 }
 
 #[tokio::test]
+async fn a_watch_from_a_forgotten_version_is_told_so_as_an_event() {
+    let api = Api::over(kobune_store::Options {
+        history_bytes: 0,
+        ..kobune_store::Options::default()
+    })
+    .await;
+    let first = make(&api, "first", "x").await;
+    for number in 0..40 {
+        make(&api, &format!("m{number}"), "x").await;
+        api.merge(
+            &format!("{MAPS}/first"),
+            &json!({"data": {"k": number.to_string()}}),
+        )
+        .await
+        .ok();
+    }
+    let version = first["metadata"]["resourceVersion"].as_str().expect("a version");
+    let mut events = api
+        .watch(&format!("{MAPS}?watch=1&resourceVersion={version}"))
+        .await;
+    let only = events.next().await.expect("an event");
+    assert_eq!(only["type"], "ERROR");
+    assert_eq!(
+        (&only["object"]["code"], &only["object"]["reason"]),
+        (&json!(410), &json!("Expired"))
+    );
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
 async fn a_watch_tells_every_change_after_its_version() {
     let api = Api::new().await;
     let first = make(&api, "a", "x").await;

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::retry::Retry;
+
 /// Namespace and name of an object; the namespace is empty for kinds of cluster scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -323,7 +325,7 @@ async fn feed<K: Cached>(
     is_ready: watch::Sender<bool>,
     cancel: CancellationToken,
 ) {
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, config).backoff(Retry::new()));
     let mut listed = Vec::new();
     loop {
         let event = tokio::select! {

@@ -12,6 +12,8 @@ pub mod cache;
 pub mod events;
 mod in_process;
 pub mod queue;
+mod retry;
+pub mod tolerations;
 
 pub use cache::{Cache, Caches, Change, Changes, Key};
 pub use events::{EventType, Recorder};

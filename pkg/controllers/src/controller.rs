@@ -10,14 +10,18 @@
 //! may be called again at any time for the same key. Channels: each source subscribes to one shared cache;
 //! the queue belongs to the controller.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use kobune_client::cache::Cached;
 use kobune_client::events::reference;
+use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kobune_client::{Cache, Caches, Change, EventType, Key, Recorder, WorkQueue, kube};
-use kube::Client;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Client};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -81,6 +85,9 @@ pub enum ReconcileError {
         /// What we were doing.
         doing: String,
     },
+    /// A fault of ours; the log has its place. The key must not be forgotten for it.
+    #[error("the round panicked")]
+    Panicked,
 }
 
 impl ReconcileError {
@@ -139,6 +146,36 @@ pub fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube:
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the object with this name and uid; false when it was gone already, be it that a namesake has
+/// taken its place. A conflict alone does not say that: who has the name is asked of the API, and the
+/// conflict is an error, to be tried again, while it is still the same object.
+pub async fn delete_exactly<K>(
+    api: &Api<K>,
+    meta: &ObjectMeta,
+    params: DeleteParams,
+) -> Result<bool, kube::Error>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let name = meta.name.as_deref().unwrap_or_default();
+    let only_this = Preconditions {
+        uid: meta.uid.clone(),
+        resource_version: None,
+    };
+    match api.delete(name, &params.preconditions(only_this)).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_not_found(&error) => Ok(false),
+        Err(error) if is_conflict(&error) => {
+            let live = api.get_metadata_opt(name).await?;
+            match live.is_some_and(|live| live.metadata.uid == meta.uid) {
+                true => Err(error),
+                false => Ok(false),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -279,14 +316,13 @@ pub(crate) async fn run(
             () = cancel.cancelled() => break,
             key = queue.next() => key,
         };
-        while let Some(ended) = rounds.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(controller = name, %error, "a round broke off");
-            }
-        }
+        while rounds.try_join_next().is_some() {}
         let (queue, controller) = (queue.clone(), controller.clone());
         rounds.spawn(async move {
-            settle(name, &queue, &key, controller.reconcile(&key).await);
+            // What a round leaves behind is looked at anew by the next: nothing half-done is relied on.
+            let round = AssertUnwindSafe(controller.reconcile(&key)).catch_unwind();
+            let outcome = round.await.unwrap_or(Err(ReconcileError::Panicked));
+            settle(name, &queue, &key, outcome);
             drop((key, slot));
         });
     }
@@ -311,5 +347,96 @@ fn settle(name: &str, queue: &WorkQueue<Key>, key: &Key, result: Result<Next, Re
             }
             queue.add_rate_limited(key.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::Response;
+    use kobune_client::k8s_openapi::api::core::v1::Pod;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API that gives these answers, one a request, and says what it was asked.
+    fn api(answers: Vec<(u16, serde_json::Value)>) -> (Api<Pod>, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (log, answers) = (asked.clone(), Arc::new(Mutex::new(answers.into_iter())));
+        let client = kobune_client::in_process(move |request: http::Request<Body>| {
+            log.lock().unwrap().push(request.method().to_string());
+            let (code, body) = answers.lock().unwrap().next().expect("no more requests");
+            let body = Body::from(body.to_string().into_bytes());
+            async move { Response::builder().status(code).body(body).unwrap() }
+        });
+        (Api::namespaced(client, "a"), asked)
+    }
+
+    fn conflict() -> (u16, serde_json::Value) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict",
+            "message": "the object has been modified", "code": 409});
+        (409, status)
+    }
+
+    fn metadata(uid: &str) -> (u16, serde_json::Value) {
+        let found = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"name": "web-1", "namespace": "a", "uid": uid}});
+        (200, found)
+    }
+
+    fn web_1() -> ObjectMeta {
+        ObjectMeta {
+            name: Some("web-1".into()),
+            uid: Some("first".into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_at_a_delete_is_no_success_while_the_object_is_there() {
+        let (pods, asked) = api(vec![conflict(), metadata("first")]);
+        let outcome = delete_exactly(&pods, &web_1(), DeleteParams::default()).await;
+        assert!(is_conflict(&outcome.unwrap_err()));
+        assert_eq!(*asked.lock().unwrap(), ["DELETE", "GET"]);
+    }
+
+    #[tokio::test]
+    async fn a_namesake_is_left_alone() {
+        let (pods, _) = api(vec![conflict(), metadata("second")]);
+        let outcome = delete_exactly(&pods, &web_1(), DeleteParams::default()).await;
+        assert!(!outcome.unwrap());
+    }
+
+    struct Clumsy(AtomicUsize);
+
+    #[async_trait]
+    impl Controller for Clumsy {
+        async fn reconcile(&self, _: &Key) -> Result<Next, ReconcileError> {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first round fails");
+            Ok(Next::Changed)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_round_that_panics_is_tried_again() {
+        let cancel = CancellationToken::new();
+        let (pods, _) = api(Vec::new());
+        let sources = Sources::new(Caches::new(pods.into_client(), cancel.clone()), cancel.clone());
+        let (queue, controller) = (sources.queue(), Arc::new(Clumsy(AtomicUsize::new(0))));
+        queue.add(Key::new("a", "web"));
+        let running = tokio::spawn(run("clumsy", controller.clone(), 1, sources));
+        let tried_again = async {
+            while controller.0.load(Ordering::SeqCst) < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), tried_again)
+            .await
+            .expect("the key is handled again");
+        cancel.cancel();
+        running.await.unwrap();
     }
 }

@@ -86,6 +86,32 @@ pub fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
         .map(|own| own.container_port)
 }
 
+/// A port behind a Service: where one of the Service's own leads in a pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodPort {
+    /// The name of the Service's port; empty when it has none.
+    pub name: String,
+    /// The port's number in the pod.
+    pub number: i32,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Option<String>,
+    /// For example `kubernetes.io/h2c`.
+    pub app_protocol: Option<String>,
+}
+
+/// Where the Service's ports lead in this pod; those that the pod does not have are left out.
+pub fn pod_ports(service: &Service, pod: &Pod) -> Vec<PodPort> {
+    let found = ports(service).iter().filter_map(|port| {
+        Some(PodPort {
+            name: port.name.clone().unwrap_or_default(),
+            number: target_port(port, pod)?,
+            protocol: port.protocol.clone(),
+            app_protocol: port.app_protocol.clone(),
+        })
+    });
+    found.collect()
+}
+
 /// The name by which the pod is found under the Service's own (`hostname.subdomain`).
 pub fn hostname<'a>(service: &Service, pod: &'a Pod) -> Option<&'a str> {
     let spec = pod.spec.as_ref()?;
@@ -167,6 +193,8 @@ mod tests {
         let a = pod("a", "10.0.0.1", true);
         assert_eq!(target_port(&ports(&web)[0], &a), Some(8080));
         assert_eq!(target_port(&ports(&web)[1], &a), None);
+        let found: Vec<i32> = pod_ports(&web, &a).iter().map(|port| port.number).collect();
+        assert_eq!(found, [8080]);
     }
 
     #[test]

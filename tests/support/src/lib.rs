@@ -1,4 +1,4 @@
-//! What the suites share: a server of their own, kubectl, images, deadlines.
+//! What the suites share: a server of their own, a namespace for each test, kubectl, images, deadlines.
 //!
 //! A [`Cluster`] is a real kobune process with its own folders, ports and address ranges, removed
 //! completely when the test program ends. `tests/run` says where the binary and the tools are.
@@ -7,10 +7,14 @@ mod cluster;
 mod command;
 mod deadline;
 mod ports;
+mod shared;
+mod space;
 
 pub use cluster::{Cluster, Options};
 pub use command::{Output, run};
 pub use deadline::eventually;
+pub use shared::shared;
+pub use space::Space;
 
 use std::path::PathBuf;
 

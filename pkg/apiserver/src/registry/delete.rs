@@ -19,9 +19,6 @@ use crate::http::negotiate::content_type;
 use crate::{admission, quota, rules};
 use plan::Step;
 
-/// How often a delete is tried against others' writes.
-const ATTEMPTS: usize = 50;
-
 /// How many objects of a collection are deleted at once: group commit makes one disk write of them.
 const AT_ONCE: usize = 16;
 
@@ -114,7 +111,8 @@ async fn one(
     options: &DeleteOptions,
 ) -> Result<Deleted, Status> {
     let key = call.row.key(namespace, name);
-    for _ in 0..ATTEMPTS {
+    // Never given up: a conflict means that another write has come through, so all together advance.
+    loop {
         let Some(record) = call.server.store.get(&key) else {
             return Err(Status::not_found(call.row.resource(), name));
         };
@@ -202,7 +200,6 @@ async fn one(
             Err(error) => return Err(update::failed(call, &error)),
         }
     }
-    Err(Status::modified(call.row.resource(), name))
 }
 
 fn check_preconditions(

@@ -24,9 +24,6 @@ use crate::object::{restore, restore_meta};
 use crate::rules::FieldValidation;
 use crate::{admission, quota, rules};
 
-/// How often a write that names no version is tried against others' writes.
-const ATTEMPTS: usize = 50;
-
 /// What a change makes of the object that is there; `None`: it is not there and was asked for.
 pub type Make<'m> = dyn FnMut(&Value) -> Result<Value, Status> + Send + 'm;
 
@@ -85,7 +82,8 @@ pub async fn change(
     make: &mut Make<'_>,
 ) -> Result<Changed, Status> {
     let key = call.key();
-    for _ in 0..ATTEMPTS {
+    // Never given up: a conflict means that another write has come through, so all together advance.
+    loop {
         let Some(record) = call.server.store.get(&key) else {
             return Err(Status::not_found(call.row.resource(), call.info.name));
         };
@@ -168,7 +166,6 @@ pub async fn change(
             Err(error) => return Err(failed(call, &error)),
         }
     }
-    Err(Status::modified(call.row.resource(), call.info.name))
 }
 
 /// The version and identity the client saw must be those that are there.

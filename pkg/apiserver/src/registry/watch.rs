@@ -11,6 +11,7 @@ mod watching;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode};
 use kobune_api::status::Status;
 use kobune_store::RevisionError;
@@ -40,19 +41,31 @@ pub async fn watch(call: &Call<'_>, row: &Arc<Row>) -> Result<Response<Body>, St
         return Err(crate::server::not_acceptable(&NotAcceptable(accepted.to_owned())));
     }
     let frames = Frames::new(row, call.answer, include, &call.server.forms);
-    let watching = start(call, selection, frames).await?;
+    let began = start(call, selection, frames).await?;
     let media_type = match call.answer.encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
-    let mut response = response(StatusCode::OK, media_type, Body::stream(Box::pin(watching)));
+    let body = match began {
+        Began::Watching(watching) => Body::stream(Box::into_pin(watching)),
+        Began::Expired(frame) => Body::full(frame),
+    };
+    let mut response = response(StatusCode::OK, media_type, body);
     // A proxy that collects the answer would hold back events.
     let headers = response.headers_mut();
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
 
-async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<Watching, Status> {
+/// What comes of asking for a watch.
+enum Began {
+    Watching(Box<Watching>),
+    /// It is over before it begins: the only frame says that the version was forgotten. Upstream tells it
+    /// this way and not by the answer's code, and clients that go on where they were look for it here.
+    Expired(Bytes),
+}
+
+async fn start(call: &Call<'_>, selection: Selection, mut frames: Frames) -> Result<Began, Status> {
     let store = &call.server.store;
     let asked = list::revision(call.query.text("resourceVersion"))?;
     let send_initial = call.query.optional_flag("sendInitialEvents");
@@ -74,12 +87,17 @@ async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<
     } else {
         (Vec::new(), asked.unwrap_or(0))
     };
-    let watch = store.watch(&prefix, after).map_err(|error| match error {
-        RevisionError::Compacted { oldest } => Status::watch_too_old(after, oldest),
-        RevisionError::Future { current } => Status::version_too_large(after, current),
-    })?;
+    let watch = match store.watch(&prefix, after) {
+        Ok(watch) => watch,
+        Err(RevisionError::Compacted { oldest }) => {
+            let mut frame = BytesMut::new();
+            frames.error(&mut frame, &Status::watch_too_old(after, oldest));
+            return Ok(Began::Expired(frame.freeze()));
+        }
+        Err(RevisionError::Future { current }) => return Err(Status::version_too_large(after, current)),
+    };
     let wants_bookmarks = call.query.flag("allowWatchBookmarks");
-    Ok(Watching {
+    Ok(Began::Watching(Box::new(Watching {
         watch: if call.near { watch.promptly() } else { watch },
         selection,
         frames,
@@ -89,7 +107,7 @@ async fn start(call: &Call<'_>, selection: Selection, frames: Frames) -> Result<
         told: after,
         over: false,
         _counted: call.server.metrics.watch_began(),
-    })
+    })))
 }
 
 fn duration(call: &Call<'_>) -> Result<Duration, Status> {

@@ -79,11 +79,14 @@ pub fn config(folder: &std::path::Path) -> Config {
 impl Api {
     /// A cluster as it is when it has just been made.
     pub async fn new() -> Self {
+        Self::over(Options::default()).await
+    }
+
+    /// The same over a store with these options.
+    pub async fn over(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let backend = Box::new(MemoryBackend::new());
-        let store = Store::open(backend, Options::default())
-            .await
-            .expect("an empty store");
+        let store = Store::open(backend, options).await.expect("an empty store");
         let server = ApiServer::new(config(folder.path()), store);
         server.bootstrap().await.expect("the first objects");
         Self {

@@ -18,13 +18,13 @@ use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kobune_client::k8s_openapi::api::core::v1::Pod;
 use kobune_client::kube::Api;
-use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kobune_client::{Cache, EventType, Key};
 use serde_json::json;
 
 use self::plan::{Observed, Plan, Step};
 use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, is_conflict, is_not_found,
+    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, delete_exactly,
     namespace_is_terminating, unless_gone,
 };
 use crate::owner::{self, Claim};
@@ -228,15 +228,11 @@ impl Deployments {
 
     async fn delete_set(&self, set: &ReplicaSet) -> Result<(), ReconcileError> {
         let key = Key::of(set);
-        let only_this = Preconditions {
-            uid: set.metadata.uid.clone(),
-            resource_version: None,
-        };
-        let params = DeleteParams::background().preconditions(only_this);
-        match self.sets_api(&key.namespace).delete(&key.name, &params).await {
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
-            other => other.map(drop).doing(|| format!("deleting replicaset {key}")),
-        }
+        let api = self.sets_api(&key.namespace);
+        delete_exactly(&api, &set.metadata, DeleteParams::background())
+            .await
+            .map(drop)
+            .doing(|| format!("deleting replicaset {key}"))
     }
 
     fn scaled(&self, deployment: &Deployment, set: &ReplicaSet, from: i32) {

@@ -68,7 +68,7 @@ pub fn plan(observed: Observed) -> Plan {
     }
     draft.note_pause();
     let paused = spec.paused.unwrap_or_default();
-    let status = if paused || draft.was_resized() {
+    let status = if paused || (draft.was_resized() && !draft.must_recreate()) {
         draft.sync_revision(false);
         draft.scale();
         let status = draft.counted();
@@ -157,6 +157,13 @@ impl Draft {
         self.sets.iter().filter(|set| wanted(set) > 0).any(|set| {
             annotations::number(&set.metadata, DESIRED_REPLICAS).is_some_and(|desired| desired != size)
         })
+    }
+
+    /// Recreate never has pods of two ReplicaSets: where it has (somebody scaled an old one), there is
+    /// nothing to scale in proportion, and the old ones go.
+    fn must_recreate(&self) -> bool {
+        let active = self.sets.iter().filter(|set| wanted(set) > 0).count();
+        active > 1 && !size::is_rolling(&self.deployment)
     }
 
     /// Gives the current template's ReplicaSet its revision; makes it if asked and it is missing.

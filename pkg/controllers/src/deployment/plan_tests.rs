@@ -111,9 +111,9 @@ impl World {
 
     fn settle(&mut self) {
         for _ in 0..100 {
-            let changed = self.round();
+            // First: a round may have been played that waits for its pods.
             self.pods_come_up();
-            if !changed {
+            if !self.round() {
                 return;
             }
         }
@@ -206,6 +206,21 @@ fn recreate_waits_until_the_old_pods_are_gone() {
     );
     world.settle();
     assert_eq!(world.sizes(), [0, 3]);
+}
+
+#[test]
+fn recreate_ends_the_pods_that_somebody_gave_an_old_replica_set() {
+    let mut world = World::new(deployment(3, json!({"type": "Recreate"}), "a"));
+    world.settle();
+    world.set_image("b");
+    world.settle();
+    world.deployment.spec.as_mut().unwrap().replicas = Some(2);
+    world.settle();
+    assert_eq!(world.sizes(), [0, 2]);
+    // Its annotation still speaks of three.
+    world.sets[0].spec.as_mut().unwrap().replicas = Some(5);
+    world.settle();
+    assert_eq!(world.sizes(), [0, 2]);
 }
 
 #[test]

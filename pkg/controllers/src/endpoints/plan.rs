@@ -8,14 +8,13 @@ use kobune_client::k8s_openapi::api::core::v1::{
 };
 use kobune_client::kube::api::ObjectMeta;
 
+use crate::service_pods::PodPort;
 use crate::{pod, service_pods};
 
 /// More addresses than this are cut off (upstream's `maxCapacity`).
 const CAPACITY: usize = 1000;
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
-
-type Ports = Vec<(Option<String>, i32, Option<String>, Option<String>)>;
 
 #[derive(Default)]
 struct Addresses {
@@ -25,7 +24,7 @@ struct Addresses {
 
 /// What the Endpoints of `service` should be, over `present`'s metadata. `pods` are those selected.
 pub fn wanted(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoints>) -> Endpoints {
-    let mut groups: BTreeMap<Ports, Addresses> = BTreeMap::new();
+    let mut groups: BTreeMap<Vec<PodPort>, Addresses> = BTreeMap::new();
     let publish = service_pods::publishes_not_ready(service);
     let mut pods: Vec<&Pod> = pods
         .iter()
@@ -62,18 +61,10 @@ pub fn is_same(present: &Endpoints, wanted: &Endpoints) -> bool {
 }
 
 /// The ports of the Service in this pod; `None` when it has some, but this pod none of them.
-fn ports(service: &Service, pod: &Pod) -> Option<Ports> {
-    let of_service = service_pods::ports(service);
-    let mut found: Ports = of_service
-        .iter()
-        .filter_map(|port| {
-            let number = service_pods::target_port(port, pod)?;
-            let name = port.name.clone().filter(|name| !name.is_empty());
-            Some((name, number, port.protocol.clone(), port.app_protocol.clone()))
-        })
-        .collect();
+fn ports(service: &Service, pod: &Pod) -> Option<Vec<PodPort>> {
+    let mut found = service_pods::pod_ports(service, pod);
     found.sort();
-    (of_service.is_empty() || !found.is_empty()).then_some(found)
+    (service_pods::ports(service).is_empty() || !found.is_empty()).then_some(found)
 }
 
 fn address(service: &Service, pod: &Pod) -> EndpointAddress {
@@ -85,15 +76,15 @@ fn address(service: &Service, pod: &Pod) -> EndpointAddress {
     }
 }
 
-fn subset((ports, addresses): (Ports, Addresses)) -> EndpointSubset {
+fn subset((ports, addresses): (Vec<PodPort>, Addresses)) -> EndpointSubset {
     let some = |list: Vec<EndpointAddress>| (!list.is_empty()).then_some(list);
     let ports: Vec<EndpointPort> = ports
         .into_iter()
-        .map(|(name, port, protocol, app_protocol)| EndpointPort {
-            app_protocol,
-            name,
-            port,
-            protocol,
+        .map(|port| EndpointPort {
+            app_protocol: port.app_protocol,
+            name: (!port.name.is_empty()).then_some(port.name),
+            port: port.number,
+            protocol: port.protocol,
         })
         .collect();
     EndpointSubset {

@@ -9,6 +9,7 @@ use kobune_client::k8s_openapi::api::discovery::v1::{
 };
 use kobune_client::kube::api::ObjectMeta;
 
+use crate::service_pods::PodPort;
 use crate::{owner, pod, service_pods};
 
 /// Endpoints in one slice (upstream's `--max-endpoints-per-slice`).
@@ -42,16 +43,13 @@ impl Writes {
     }
 }
 
-/// Name, number, protocol, application protocol.
-pub type Ports = Vec<(String, i32, Option<String>, Option<String>)>;
-
 /// Compares what is (`present`: the slices of this Service that are ours) with what ought to be.
 /// Endpoints stay in the slice where they are; new ones fill slices that have room.
 pub fn writes(service: &Service, pods: &[Arc<Pod>], present: &[Arc<EndpointSlice>]) -> Writes {
     let mut groups = group(service, pods);
     if groups.is_empty() {
         // A Service without endpoints has one slice that says so.
-        groups.insert(Ports::new(), BTreeMap::new());
+        groups.insert(Vec::new(), BTreeMap::new());
     }
     let labels = labels(service);
     let mut writes = Writes::default();
@@ -98,7 +96,7 @@ fn fill(slices: &mut Vec<(Option<&Arc<EndpointSlice>>, Vec<Endpoint>)>, rest: Ve
 /// Turns the slices of one group of ports into writes.
 fn finish(
     service: &Service,
-    ports: &Ports,
+    ports: &[PodPort],
     labels: &BTreeMap<String, String>,
     slices: Vec<(Option<&Arc<EndpointSlice>>, Vec<Endpoint>)>,
     writes: &mut Writes,
@@ -135,7 +133,7 @@ fn some(endpoints: Vec<Endpoint>) -> Option<Vec<Endpoint>> {
 
 fn new_slice(
     service: &Service,
-    ports: &Ports,
+    ports: &[PodPort],
     labels: &BTreeMap<String, String>,
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
@@ -159,15 +157,15 @@ fn new_slice(
 }
 
 /// Ports as a slice has them.
-pub fn port_list(ports: &Ports) -> Option<Vec<EndpointPort>> {
+pub fn port_list(ports: &[PodPort]) -> Option<Vec<EndpointPort>> {
     let ports: Vec<EndpointPort> = ports
         .iter()
         .cloned()
-        .map(|(name, port, protocol, app_protocol)| EndpointPort {
-            name: Some(name),
-            port: Some(port),
-            protocol,
-            app_protocol,
+        .map(|port| EndpointPort {
+            name: Some(port.name),
+            port: Some(port.number),
+            protocol: port.protocol,
+            app_protocol: port.app_protocol,
         })
         .collect();
     (!ports.is_empty()).then_some(ports)
@@ -183,17 +181,14 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 }
 
 /// The ports of a slice.
-pub fn ports_of(slice: &EndpointSlice) -> Ports {
+pub fn ports_of(slice: &EndpointSlice) -> Vec<PodPort> {
     let ports = slice.ports.as_deref().unwrap_or_default().iter();
     ports
-        .map(|port| {
-            let name = port.name.clone().unwrap_or_default();
-            (
-                name,
-                port.port.unwrap_or_default(),
-                port.protocol.clone(),
-                port.app_protocol.clone(),
-            )
+        .map(|port| PodPort {
+            name: port.name.clone().unwrap_or_default(),
+            number: port.port.unwrap_or_default(),
+            protocol: port.protocol.clone(),
+            app_protocol: port.app_protocol.clone(),
         })
         .collect()
 }
@@ -206,17 +201,10 @@ fn identity(endpoint: &Endpoint) -> String {
 }
 
 /// The endpoints by the ports that they have, each group by identity.
-fn group(service: &Service, pods: &[Arc<Pod>]) -> BTreeMap<Ports, BTreeMap<String, Endpoint>> {
-    let mut groups: BTreeMap<Ports, BTreeMap<String, Endpoint>> = BTreeMap::new();
+fn group(service: &Service, pods: &[Arc<Pod>]) -> BTreeMap<Vec<PodPort>, BTreeMap<String, Endpoint>> {
+    let mut groups: BTreeMap<Vec<PodPort>, BTreeMap<String, Endpoint>> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| service_pods::is_endpoint(pod)) {
-        let ports: Ports = service_pods::ports(service)
-            .iter()
-            .filter_map(|port| {
-                let number = service_pods::target_port(port, pod)?;
-                let name = port.name.clone().unwrap_or_default();
-                Some((name, number, port.protocol.clone(), port.app_protocol.clone()))
-            })
-            .collect();
+        let ports = service_pods::pod_ports(service, pod);
         let endpoint = endpoint(service, pod);
         groups
             .entry(ports)

@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::core::v1::{Node, Pod};
 use kobune_client::kube::Api;
-use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kobune_client::kube::api::{DeleteParams, Patch, PatchParams};
 use kobune_client::{Cache, Change, EventType, Key};
 use serde_json::json;
 
 use super::plan::{self, Eviction};
 use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, is_conflict, is_not_found, unless_gone,
+    Context, Controller, Doing, Next, ReconcileError, Sources, delete_exactly, unless_gone,
 };
 
 /// The controller.
@@ -56,17 +56,10 @@ impl TaintEviction {
             "TaintManagerEviction",
             format!("Marking for deletion Pod {key}"),
         );
-        let only_this = Preconditions {
-            uid: pod.metadata.uid.clone(),
-            resource_version: None,
-        };
-        match api
-            .delete(&key.name, &DeleteParams::default().preconditions(only_this))
+        delete_exactly(&api, &pod.metadata, DeleteParams::default())
             .await
-        {
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
-            other => other.map(drop).doing(|| format!("evicting pod {key}")),
-        }
+            .map(drop)
+            .doing(|| format!("evicting pod {key}"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint, Toleration};
 use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kobune_client::tolerations::covers;
 
 /// How long a node may be silent before its state is unknown (`--node-monitor-grace-period`).
 pub const GRACE: Duration = Duration::from_secs(50);
@@ -194,19 +195,6 @@ pub fn eviction(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Eviction {
         None => Eviction::Never,
         Some(left) if left <= 0 => Eviction::Now,
         Some(left) => Eviction::In(Duration::from_secs(left as u64)),
-    }
-}
-
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => text(&toleration.value) == text(&taint.value),
-        Some(_) => false,
     }
 }
 

@@ -14,12 +14,11 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::core::v1::{Node, Pod};
 use kobune_client::kube::Api;
-use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kobune_client::kube::api::{DeleteParams, Patch, PatchParams};
 use kobune_client::{Cache, Change, Key};
 
 use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, is_conflict, is_not_found, keys_of_change,
-    unless_gone,
+    Context, Controller, Doing, Next, ReconcileError, Sources, delete_exactly, keys_of_change, unless_gone,
 };
 use crate::pod;
 
@@ -99,16 +98,12 @@ impl PodCollector {
 
     async fn remove(&self, pod: &Pod) -> Result<(), ReconcileError> {
         let key = Key::of(pod);
-        let only_this = Preconditions {
-            uid: pod.metadata.uid.clone(),
-            resource_version: None,
-        };
-        let params = DeleteParams::default().grace_period(0).preconditions(only_this);
+        let params = DeleteParams::default().grace_period(0);
         let api = Api::<Pod>::namespaced(self.context.client.clone(), &key.namespace);
-        match api.delete(&key.name, &params).await {
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
-            other => other.map(drop).doing(|| format!("removing pod {key}")),
-        }
+        delete_exactly(&api, &pod.metadata, params)
+            .await
+            .map(drop)
+            .doing(|| format!("removing pod {key}"))
     }
 
     async fn collect_ended(&self) -> Result<Next, ReconcileError> {

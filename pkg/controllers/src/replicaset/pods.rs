@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use kobune_client::k8s_openapi::api::core::v1::Pod;
-use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kobune_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kobune_client::kube::{self, Api};
 use kobune_client::{EventType, Key};
 
 use super::kinds::Replicated;
 use super::plan::{self, Desired, Failure};
 use crate::controller::{
-    Context, Doing, ReconcileError, already_exists, is_not_found, namespace_is_terminating, unless_gone,
+    Context, Doing, ReconcileError, already_exists, delete_exactly, namespace_is_terminating, unless_gone,
 };
 use crate::expectations::Expectations;
 use crate::{names, owner};
@@ -118,38 +118,26 @@ async fn delete_one<K: Replicated>(
     workload: &K,
     pod: &Pod,
 ) -> Result<(), kube::Error> {
-    let (name, uid) = (
-        pod.metadata.name.as_deref().unwrap_or_default(),
-        pod.metadata.uid.clone(),
-    );
-    let only_this = Preconditions {
-        uid: uid.clone(),
-        resource_version: None,
-    };
-    match api
-        .delete(name, &DeleteParams::default().preconditions(only_this))
-        .await
-    {
-        Ok(_) => {
-            context.event(
-                workload,
-                EventType::Normal,
-                "SuccessfulDelete",
-                format!("Deleted pod: {name}"),
-            );
-            Ok(())
-        }
-        Err(error) => {
-            expected.deleted(key, uid.as_deref().unwrap_or_default());
-            // Gone already, or a namesake took its place: what we wanted has happened.
-            if is_not_found(&error) || crate::controller::is_conflict(&error) {
-                return Ok(());
-            }
-            let message = format!("Error deleting: {}", answer(&error));
-            context.event(workload, EventType::Warning, "FailedDelete", message);
-            Err(error)
-        }
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let outcome = delete_exactly(api, &pod.metadata, DeleteParams::default()).await;
+    if !matches!(outcome, Ok(true)) {
+        // No change will tell that it goes: either it was gone already, or it stays.
+        expected.deleted(key, pod.metadata.uid.as_deref().unwrap_or_default());
     }
+    let (kind, reason, message) = match &outcome {
+        Ok(true) => (
+            EventType::Normal,
+            "SuccessfulDelete",
+            format!("Deleted pod: {name}"),
+        ),
+        Ok(false) => return Ok(()),
+        Err(error) => {
+            let message = format!("Error deleting: {}", answer(error));
+            (EventType::Warning, "FailedDelete", message)
+        }
+    };
+    context.event(workload, kind, reason, message);
+    outcome.map(drop)
 }
 
 /// Takes an orphan, unless the workload itself is on its way out (asked of the API, not the cache).

@@ -1,6 +1,7 @@
 //! TaintToleration: NoSchedule and NoExecute taints keep pods away; PreferNoSchedule ones only weigh.
 
-use kobune_client::k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use kobune_client::k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use kobune_client::tolerations::covers;
 
 use super::{Candidate, ClusterEvent, Plugin, Rejection, normalize_to_highest};
 use crate::nodes::NodeInfo;
@@ -69,20 +70,6 @@ pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
         .any(|toleration| covers(toleration, taint))
 }
 
-/// An empty effect covers all effects; an empty key with Exists covers all taints.
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => text(&toleration.value) == text(&taint.value),
-        Some(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,14 +93,5 @@ mod tests {
         );
         assert!(tolerates(&pod, &taint("NoSchedule")));
         assert!(!tolerates(&pod, &taint("NoExecute")));
-    }
-
-    #[test]
-    fn exists_without_key_tolerates_everything() {
-        let pod = pod(
-            "a",
-            json!({"containers": [], "tolerations": [{"operator": "Exists"}]}),
-        );
-        assert!(tolerates(&pod, &taint("NoSchedule")) && tolerates(&pod, &taint("NoExecute")));
     }
 }

@@ -1,88 +1,31 @@
 //! The server that all tests share, and a namespace for each.
 
-use std::sync::OnceLock;
+use std::ops::Deref;
 
-use kobune_test_support::{Cluster, Options, Output, eventually, run};
-use serde_json::Value;
+use kobune_test_support::{self as support, Cluster, Options, Output, eventually};
 
-static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-
-extern "C" fn remove() {
-    if let Some(cluster) = CLUSTER.get() {
-        cluster.remove();
-    }
-}
-
-/// The shared server; removed when the test program ends.
+/// The shared server.
 pub fn cluster() -> &'static Cluster {
-    CLUSTER.get_or_init(|| {
-        // Statics are not dropped; the C library calls this at the end, also after a failed test.
-        // SAFETY: `remove` is a plain function that lives as long as the program.
-        unsafe { libc::atexit(remove) };
-        Cluster::start(&Options {
-            images: vec!["busybox", "nginx", "nginx-next", "redis"],
-            ..Options::default()
-        })
+    support::shared(|| Options {
+        images: vec!["busybox", "nginx", "nginx-next", "redis"],
+        ..Options::default()
     })
 }
 
 /// One test's own namespace on the shared server.
-pub struct Space {
-    pub cluster: &'static Cluster,
-    pub name: String,
+pub struct Space(support::Space);
+
+impl Deref for Space {
+    type Target = support::Space;
+    fn deref(&self) -> &support::Space {
+        &self.0
+    }
 }
 
 impl Space {
     /// A new namespace.
     pub fn new(name: &str) -> Space {
-        let cluster = cluster();
-        cluster.namespace(name);
-        Space {
-            cluster,
-            name: name.to_owned(),
-        }
-    }
-
-    /// kubectl in the namespace.
-    pub fn kubectl(&self, arguments: &[&str]) -> Output {
-        self.cluster.kubectl(&[&["-n", &self.name], arguments].concat())
-    }
-
-    /// kubectl in the namespace with a standard input.
-    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
-        run(
-            &mut self
-                .cluster
-                .kubectl_command(&[&["-n", &self.name], arguments].concat()),
-            Some(input),
-        )
-    }
-
-    /// Applies a manifest; it must be taken.
-    #[track_caller]
-    pub fn apply(&self, manifest: &str) -> String {
-        self.cluster.apply(&self.name, manifest).ok()
-    }
-
-    /// One field, by JSONPath.
-    pub fn field(&self, object: &str, path: &str) -> String {
-        self.kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")])
-            .ok()
-    }
-
-    /// A whole object.
-    pub fn json(&self, object: &str) -> Value {
-        serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"]).ok()).expect("kubectl prints JSON")
-    }
-
-    /// Waits for a field to have a value.
-    #[track_caller]
-    pub fn wait_field(&self, object: &str, path: &str, value: &str) {
-        eventually(&format!("{object} {path} = {value}"), 60, || {
-            let path = format!("jsonpath={{{path}}}");
-            let found = self.kubectl(&["get", object, "-o", &path]).result()?;
-            if found == value { Ok(()) } else { Err(found) }
-        });
+        Space(support::Space::on(cluster(), name))
     }
 
     /// Waits until a pod is ready.
@@ -120,16 +63,6 @@ impl Space {
     /// Runs a command in a pod.
     pub fn exec(&self, pod: &str, command: &[&str]) -> Output {
         self.kubectl(&[&["exec", pod, "--"], command].concat())
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.kubectl(&["get", "pods,events", "-o", "wide"]).stdout);
-        }
-        self.cluster
-            .kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
     }
 }
 

@@ -8,8 +8,9 @@ use kobune_client::k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset,
 use kobune_client::k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use kobune_client::kube::api::ObjectMeta;
 
-use super::super::plan::{MANAGED_BY, Ports, SERVICE_NAME, Writes, port_list, ports_of};
+use super::super::plan::{MANAGED_BY, SERVICE_NAME, Writes, port_list, ports_of};
 use crate::owner;
+use crate::service_pods::PodPort;
 
 /// Says which slices are this controller's.
 pub const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
@@ -75,7 +76,7 @@ pub fn is_mirrored(endpoints: &Endpoints, service: &Service) -> bool {
 }
 
 /// Address type and ports, and for each address its endpoint.
-type Wanted = BTreeMap<(&'static str, Ports), BTreeMap<String, Endpoint>>;
+type Wanted = BTreeMap<(&'static str, Vec<PodPort>), BTreeMap<String, Endpoint>>;
 
 /// Compares what is (`present`: the mirrors of these Endpoints) with what ought to be.
 pub fn writes(endpoints: &Endpoints, present: &[Arc<EndpointSlice>]) -> Mirrored {
@@ -119,14 +120,16 @@ pub fn writes(endpoints: &Endpoints, present: &[Arc<EndpointSlice>]) -> Mirrored
 
 /// Adds a subset's endpoints; answers how many are no addresses, and how many were too many.
 fn collect(subset: &EndpointSubset, wanted: &mut Wanted) -> (usize, usize) {
-    let ports: Ports = subset
+    let ports: Vec<PodPort> = subset
         .ports
         .as_deref()
         .unwrap_or_default()
         .iter()
-        .map(|port| {
-            let name = port.name.clone().unwrap_or_default();
-            (name, port.port, port.protocol.clone(), port.app_protocol.clone())
+        .map(|port| PodPort {
+            name: port.name.clone().unwrap_or_default(),
+            number: port.port,
+            protocol: port.protocol.clone(),
+            app_protocol: port.app_protocol.clone(),
         })
         .collect();
     let of = |list: &Option<Vec<EndpointAddress>>, ready: bool| {
@@ -177,7 +180,7 @@ fn endpoint(address: EndpointAddress, ip: IpAddr, ready: bool) -> Endpoint {
     }
 }
 
-fn slice(endpoints: &Endpoints, family: &str, ports: &Ports, list: Vec<Endpoint>) -> EndpointSlice {
+fn slice(endpoints: &Endpoints, family: &str, ports: &[PodPort], list: Vec<Endpoint>) -> EndpointSlice {
     let name = endpoints.metadata.name.clone().unwrap_or_default();
     let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME.to_owned(), name.clone());
