@@ -198,11 +198,7 @@ fn supply(config: &Config, store: &Store) -> Arc<Supply> {
     let snapshot = store.snapshot();
     let services = snapshot.range("/registry/core/services/", None);
     let read = services.filter_map(|record| serde_json::from_slice::<Value>(&record.value).ok());
-    Supply::new(
-        config.service_cidr,
-        config.node_port_range.clone(),
-        read.map(|service| held(&service)),
-    )
+    Supply::new(config.node_port_range.clone(), read.map(|service| held(&service)))
 }
 
 fn metric_verb(parts: &Parts) -> &'static str {
@@ -326,7 +322,7 @@ impl Inner {
         let answer = if streams {
             Answer::JSON
         } else {
-            let plain = info.subresource.is_empty() || info.subresource == "status";
+            let plain = matches!(info.subresource, "" | "status" | "scale");
             let shapes = plain && !crate::reviews::is_review(&row.kind);
             negotiate::answer(&parts.headers, shapes).map_err(|error| not_acceptable(&error))?
         };

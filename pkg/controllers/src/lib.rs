@@ -23,6 +23,7 @@ mod pod_gc;
 mod replicaset;
 mod resource_quota;
 mod root_ca;
+mod service_cidr;
 mod service_pods;
 mod serviceaccount;
 pub mod table;

@@ -54,6 +54,11 @@ pub const TABLE: &[Row] = &[
         build: |context, sources, _| Arc::new(crate::endpointslice::mirror::Mirror::new(context, sources)),
     },
     Row {
+        name: "service-cidr-controller",
+        workers: 1,
+        build: |context, sources, _| Arc::new(crate::service_cidr::ServiceCidrs::new(context, sources)),
+    },
+    Row {
         name: "disruption-controller",
         workers: 2,
         build: |context, sources, _| Arc::new(crate::disruption::Disruptions::new(context, sources)),

@@ -132,8 +132,7 @@ const PRIORITY_CLASS: &[Column] = &[
         "PreemptionPolicy",
         "Whether its pods displace others.",
         "preemptionPolicy",
-    )
-    .wide(),
+    ),
 ];
 
 fn admission(kind: &str) -> Option<&'static [Column]> {

@@ -251,6 +251,14 @@ const DISRUPTION: &[Rule] = &[
     rule("patch update", "", "pods/status"),
     rule("get", "*", "*/scale"),
 ];
+const SERVICE_CIDR: &[Rule] = &[
+    rule(
+        "get list watch update patch",
+        "networking.k8s.io",
+        "servicecidrs servicecidrs/status servicecidrs/finalizers",
+    ),
+    rule(READ, "networking.k8s.io", "ipaddresses"),
+];
 const CERTIFICATES: &[Rule] = &[
     rule(
         "get list watch delete update patch",
@@ -314,6 +322,7 @@ fn rules_of(user: &str) -> &'static [Rule] {
         "pod-garbage-collector" | "pod-garbage-collector-controller" => POD_GC,
         "ttl-controller" => TTL,
         "disruption-controller" => DISRUPTION,
+        "service-cidr-controller" | "service-cidrs-controller" => SERVICE_CIDR,
         "certificate-controller" => CERTIFICATES,
         "root-ca-cert-publisher" | "root-ca-cert-publisher-controller" => ROOT_CA,
         "resourcequota-controller" => QUOTA,

@@ -11,6 +11,7 @@ use kobune_pki::Identity;
 use serde_json::{Value, json};
 
 use crate::ApiServer;
+use crate::strategy::services;
 
 /// The identity of the server when it asks itself.
 fn loopback() -> Identity {
@@ -44,7 +45,23 @@ pub async fn run(server: &ApiServer) -> Result<(), Status> {
     ensure(server, "/apis/networking.k8s.io/v1/servicecidrs", cidr).await?;
     flow_control(server).await?;
     authentication(server).await?;
-    kubernetes_service(server).await
+    kubernetes_service(server).await?;
+    addresses(server).await
+}
+
+/// The objects of Services' addresses that are missing: somebody deleted them.
+async fn addresses(server: &ApiServer) -> Result<(), Status> {
+    let snapshot = server.0.store.snapshot();
+    for record in snapshot.range("/registry/core/services/", None) {
+        let service: Value = serde_json::from_slice(&record.value).unwrap_or_default();
+        for address in services::held(&service).addresses {
+            if !services::addresses::is_named(&server.0, address) {
+                let object = services::addresses::object(&service, address);
+                ensure(server, "/apis/networking.k8s.io/v1/ipaddresses", object).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The levels and schemas of flow control, all at once: one write to the disk holds them.

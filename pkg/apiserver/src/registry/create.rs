@@ -152,13 +152,14 @@ async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) 
     };
     let outcome = loop {
         let charges = quota::charge(call, call.info.namespace, None, Some(object), true).await?;
-        if charges.ops.is_empty() {
+        let mut ops = call.row.strategy.beside(call, None, Some(object))?;
+        ops.extend(charges.ops);
+        if ops.is_empty() {
             break call.server.store.commit(vec![put], durability).await;
         }
-        let mut ops = charges.ops;
         ops.push(put.clone());
         match call.server.store.commit(ops, durability).await {
-            // A quota was written meanwhile: it is asked again.
+            // What is written beside was changed meanwhile: it is asked again.
             Err(CommitError::Conflict { key: other, .. }) if other != key => {}
             outcome => break outcome,
         }

@@ -175,7 +175,8 @@ async fn one(
         };
         let left = (!gone).then_some(&new);
         let charges = quota::charge(call, namespace, Some(&old), left, false).await?;
-        let mut ops = charges.ops;
+        let mut ops = call.row.strategy.beside(call, Some(&old), left)?;
+        ops.extend(charges.ops);
         ops.push(op);
         match call.server.store.commit(ops, durability).await {
             Ok(mut committed) => {

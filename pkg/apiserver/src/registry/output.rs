@@ -49,7 +49,20 @@ pub fn object(call: &Call<'_>, code: StatusCode, bytes: &Bytes) -> Result<Respon
     }
 }
 
-/// Answers with an object that is not of the call's kind, a Scale for example.
+/// Answers with a Scale.
+pub fn scale(call: &Call<'_>, code: StatusCode, scale: Value) -> Result<Response<Body>, Status> {
+    Ok(match call.answer.shape {
+        Shape::Object => value(call, code, &scale),
+        Shape::Partial => write(call, code, &partial(scale), None),
+        Shape::Table => {
+            let columns = kobune_api::table::columns_of("autoscaling", "Scale");
+            let table = table::alone(columns, table::include(call.query)?, scale, call.now);
+            write(call, code, &table, None)
+        }
+    })
+}
+
+/// Answers with an object that is not of the call's kind.
 pub fn value(call: &Call<'_>, code: StatusCode, object: &Value) -> Response<Body> {
     let schema = call
         .row

@@ -44,7 +44,7 @@ pub async fn scale(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Statu
         }
         _ => return Err(Status::method_not_allowed()),
     };
-    Ok(output::value(call, StatusCode::OK, &of(call, &object)))
+    output::scale(call, StatusCode::OK, of(call, &object))
 }
 
 fn merge_into(scale: &mut Value, patch: &Patch) -> Result<(), Status> {

@@ -37,11 +37,7 @@ pub fn table(
             if let Some(conditions) = api::conditions(&row.kind, &object) {
                 line["conditions"] = conditions;
             }
-            line["object"] = match include {
-                Include::None => Value::Null,
-                Include::Metadata => partial(object),
-                Include::Object => object,
-            };
+            line["object"] = included(include, object);
             line
         })
         .collect();
@@ -52,6 +48,23 @@ pub fn table(
     };
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": head,
         "columnDefinitions": definitions, "rows": rows})
+}
+
+/// Makes a table of one object that is not of the row's kind.
+pub fn alone(columns: &[api::Column], include: Include, object: Value, now: Timestamp) -> Value {
+    let definitions: Vec<Value> = columns.iter().map(api::Column::to_json).collect();
+    let head = json!({"resourceVersion": kobune_api::meta::resource_version(&object)});
+    let cells = api::cells_of(columns, &object, now);
+    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": head,
+        "columnDefinitions": definitions, "rows": [{"cells": cells, "object": included(include, object)}]})
+}
+
+fn included(include: Include, object: Value) -> Value {
+    match include {
+        Include::None => Value::Null,
+        Include::Metadata => partial(object),
+        Include::Object => object,
+    }
 }
 
 /// Reads `includeObject`.

@@ -141,7 +141,8 @@ pub async fn change(
         } else {
             durability
         };
-        let mut ops = charges.ops;
+        let mut ops = call.row.strategy.beside(call, Some(&old), left)?;
+        ops.extend(charges.ops);
         ops.push(op);
         match call.server.store.commit(ops, durability).await {
             Ok(mut committed) => {

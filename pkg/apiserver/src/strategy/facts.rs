@@ -64,7 +64,7 @@ fn generation(id: (&str, &str)) -> &'static [&'static str] {
         ("", "pods" | "replicationcontrollers")
         | ("apps", "daemonsets" | "replicasets" | "statefulsets")
         | ("batch", "jobs" | "cronjobs")
-        | ("networking.k8s.io", "ingresses" | "ingressclasses" | "networkpolicies" | "servicecidrs")
+        | ("networking.k8s.io", "ingresses" | "ingressclasses" | "networkpolicies")
         | ("policy", "poddisruptionbudgets")
         | ("flowcontrol.apiserver.k8s.io", _)
         | ("resource.k8s.io", "deviceclasses" | "resourceslices" | "devicetaintrules")

@@ -12,7 +12,7 @@ mod volumes;
 
 use kobune_api::kinds::Kind;
 use kobune_api::status::Status;
-use kobune_store::Durability;
+use kobune_store::{Durability, Op};
 use serde_json::Value;
 
 pub use facts::{Facts, facts};
@@ -52,6 +52,17 @@ pub trait Strategy: Sync {
         _new: &mut Value,
     ) -> Result<Option<Box<dyn Reservation>>, Status> {
         Ok(None)
+    }
+
+    /// The writes to other objects that belong to a write of this one: they are of the same commit.
+    /// `old` is absent for a create, `new` when the object goes.
+    fn beside(
+        &self,
+        _call: &Call<'_>,
+        _old: Option<&Value>,
+        _new: Option<&Value>,
+    ) -> Result<Vec<Op>, Status> {
+        Ok(Vec::new())
     }
 
     /// The seconds between asking for the object's deletion and its end; `None` where a kind knows

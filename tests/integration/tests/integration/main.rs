@@ -5,6 +5,7 @@
 //! for themselves. Start this with `tests/run integration`.
 
 mod access;
+mod addresses;
 mod apply;
 mod bad_input;
 mod beginnings;

@@ -1,5 +1,6 @@
 //! Services: their addresses and node ports come from shared supplies.
 
+pub mod addresses;
 mod fields;
 pub mod supply;
 
@@ -10,11 +11,13 @@ use kobune_api::defaults;
 use kobune_api::fields::FieldError;
 use kobune_api::meta;
 use kobune_api::status::Status;
+use kobune_store::Op;
 use serde_json::{Value, json};
 
 use super::{Reservation, Strategy};
 use crate::object::{elements, fields as map_of, integer, text};
 use crate::registry::call::Call;
+use crate::server::Inner;
 use supply::{Held, Supply, Taken};
 
 /// See the module.
@@ -51,7 +54,7 @@ impl Strategy for Services {
         let before = old.map(held).unwrap_or_default();
         let mut taken = Taken::new(supply.clone());
         let random = call.server.random();
-        take_address(supply, &before, &mut taken, &mut object, random)
+        take_address(call.server, &before, &mut taken, &mut object, random)
             .map_err(|error| invalid(call, service, &[error]))?;
         take_ports(supply, &before, &mut taken, &mut object, random)
             .map_err(|error| invalid(call, service, &[error]))?;
@@ -59,6 +62,10 @@ impl Strategy for Services {
         taken.frees(before.without(&now));
         *service = object;
         Ok(Some(Box::new(taken)))
+    }
+
+    fn beside(&self, call: &Call<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Vec<Op>, Status> {
+        addresses::writes(call, old, new)
     }
 
     fn deleted(&self, call: &Call<'_>, service: &Value) {
@@ -106,7 +113,7 @@ fn kind(service: &Value) -> &str {
 }
 
 fn take_address(
-    supply: &Supply,
+    server: &Inner,
     before: &Held,
     taken: &mut Taken,
     service: &mut Value,
@@ -122,26 +129,30 @@ fn take_address(
     let single = text(service, &["spec", "clusterIP"]);
     let wanted = if single.is_empty() { listed } else { single }.to_owned();
     let given = match wanted.as_str() {
-        "None" => "None".to_owned(),
+        "None" => wanted,
         "" => {
             let none = "failed to allocate a serviceIP: range is full";
-            let address = supply
-                .any_address(random)
+            let named = |address| addresses::is_named(server, address);
+            let ranges = addresses::ranges(server);
+            let address = server
+                .supply
+                .any_address(&ranges, named, random)
                 .ok_or_else(|| FieldError::internal("spec.clusterIPs", none))?;
             taken.address(address);
             address.to_string()
         }
-        wanted => {
+        chosen => {
             let refuse = |why: &str| {
-                let detail = format!("failed to allocate IP {wanted}: {why}");
-                FieldError::invalid("spec.clusterIPs", json!([wanted]), detail)
+                let detail = format!("failed to allocate IP {chosen}: {why}");
+                FieldError::invalid("spec.clusterIPs", json!([chosen]), detail)
             };
-            let address: Ipv4Addr = wanted.parse().map_err(|_| refuse("it is no IPv4 address"))?;
+            let address: Ipv4Addr = chosen.parse().map_err(|_| refuse("it is no IPv4 address"))?;
             if !before.addresses.contains(&address) {
-                supply.address(address).map_err(|why| refuse(&why))?;
+                let ranges = addresses::ranges(server);
+                server.supply.address(&ranges, address).map_err(refuse)?;
                 taken.address(address);
             }
-            wanted.to_owned()
+            wanted
         }
     };
     let spec = map_of(service, "spec");

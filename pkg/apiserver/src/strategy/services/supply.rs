@@ -30,21 +30,19 @@ impl Held {
 
 /// Both supplies.
 pub struct Supply {
-    range: Cidr,
     ports: RangeInclusive<u16>,
     used: Mutex<Held>,
 }
 
 impl Supply {
     /// Supplies of which the stored Services hold a part.
-    pub fn new(range: Cidr, ports: RangeInclusive<u16>, stored: impl Iterator<Item = Held>) -> Arc<Self> {
+    pub fn new(ports: RangeInclusive<u16>, stored: impl Iterator<Item = Held>) -> Arc<Self> {
         let mut used = Held::default();
         for held in stored {
             used.addresses.extend(held.addresses);
             used.ports.extend(held.ports);
         }
         Arc::new(Self {
-            range,
             ports,
             used: Mutex::new(used),
         })
@@ -56,40 +54,43 @@ impl Supply {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes one address.
-    pub fn address(&self, address: Ipv4Addr) -> Result<(), String> {
-        let inside = self
-            .range
-            .offset_of(address)
-            .is_some_and(|at| at > 0 && at < self.range.size() - 1);
-        if !inside {
-            return Err(format!(
-                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
-                self.range
-            ));
+    /// Takes one address of these ranges.
+    pub fn address(&self, ranges: &[Cidr], address: Ipv4Addr) -> Result<(), &'static str> {
+        let inside = |range: &Cidr| {
+            let at = range.offset_of(address);
+            at.is_some_and(|at| at > 0 && at < range.size() - 1)
+        };
+        if !ranges.iter().any(inside) {
+            return Err("the provided network does not match the current range");
         }
         if self.used().addresses.insert(address) {
             Ok(())
         } else {
-            Err("provided IP is already allocated".to_owned())
+            Err("provided IP is already allocated")
         }
     }
 
-    /// Takes any free address. The lower part of the range, where people put the addresses they
-    /// choose, is used only when the upper is full.
-    pub fn any_address(&self, random: u64) -> Option<Ipv4Addr> {
-        let size = self.range.size();
-        let band = (size / 16).clamp(16, 256).min(size / 2);
+    /// Takes any address of these ranges that is free here and not `named` elsewhere. The lower part of
+    /// a range, where people put the addresses they choose, is used only when the upper is full.
+    pub fn any_address(
+        &self,
+        ranges: &[Cidr],
+        named: impl Fn(Ipv4Addr) -> bool,
+        random: u64,
+    ) -> Option<Ipv4Addr> {
         let mut used = self.used();
-        let free = pick(band, size - 1, random, |at| {
-            !used.addresses.contains(&self.range.nth(at))
-        })
-        .or_else(|| {
-            pick(1, band, random, |at| {
-                !used.addresses.contains(&self.range.nth(at))
-            })
+        let address = ranges.iter().find_map(|range| {
+            let is_free = |at| {
+                let address = range.nth(at);
+                !used.addresses.contains(&address) && !named(address)
+            };
+            let size = range.size();
+            let band = (size / 16).clamp(16, 256).min(size / 2);
+            let upper = pick(band, size - 1, random, is_free);
+            upper
+                .or_else(|| pick(1, band, random, is_free))
+                .map(|at| range.nth(at))
         })?;
-        let address = self.range.nth(free);
         used.addresses.insert(address);
         Some(address)
     }
@@ -188,43 +189,61 @@ mod tests {
     use super::*;
 
     fn supply() -> Arc<Supply> {
-        let range = "10.0.0.0/27".parse().expect("a range");
-        Supply::new(range, 30000..=30063, std::iter::empty())
+        Supply::new(30000..=30063, std::iter::empty())
+    }
+
+    fn ranges(all: &[&str]) -> Vec<Cidr> {
+        let parsed = all.iter().map(|range| range.parse().expect("a range"));
+        parsed.collect()
     }
 
     #[test]
     fn every_address_but_the_ends_can_be_had_once() {
-        let supply = supply();
-        let mut all: Vec<_> = (0..30).filter_map(|n| supply.any_address(n * 7)).collect();
+        let (supply, ranges) = (supply(), ranges(&["10.0.0.0/27"]));
+        let any = |n: u64| supply.any_address(&ranges, |_| false, n);
+        let mut all: Vec<_> = (0..30).filter_map(|n| any(n * 7)).collect();
         assert!(all[0] >= "10.0.0.16".parse::<Ipv4Addr>().expect("an address"));
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 30);
-        assert_eq!(supply.any_address(1), None);
+        assert_eq!(any(1), None);
         supply.release(&Held {
             addresses: [all[3]].into(),
             ..Held::default()
         });
-        assert_eq!(supply.any_address(1), Some(all[3]));
+        assert_eq!(any(1), Some(all[3]));
+    }
+
+    #[test]
+    fn a_full_range_is_followed_by_the_next() {
+        let (supply, ranges) = (supply(), ranges(&["10.0.0.0/30", "10.9.0.0/30"]));
+        let taken_elsewhere: Ipv4Addr = "10.9.0.1".parse().expect("an address");
+        let any = || supply.any_address(&ranges, |address| address == taken_elsewhere, 0);
+        let mut all: Vec<_> = std::iter::from_fn(any).map(|ip| ip.to_string()).collect();
+        all.sort();
+        assert_eq!(all, ["10.0.0.1", "10.0.0.2", "10.9.0.2"]);
+        assert!(supply.address(&ranges, taken_elsewhere).is_ok());
+        let outside = "10.1.0.1".parse().expect("an address");
+        assert!(supply.address(&ranges, outside).is_err());
     }
 
     #[test]
     fn a_write_that_is_not_done_gives_back_what_it_took() {
-        let supply = supply();
+        let (supply, ranges) = (supply(), ranges(&["10.0.0.0/27"]));
         let wanted = "10.0.0.5".parse().expect("an address");
-        assert!(supply.address(wanted).is_ok());
+        assert!(supply.address(&ranges, wanted).is_ok());
         let mut taken = Taken::new(supply.clone());
         taken.address(wanted);
-        assert!(supply.address(wanted).is_err());
+        assert!(supply.address(&ranges, wanted).is_err());
         drop(taken);
-        assert!(supply.address(wanted).is_ok());
+        assert!(supply.address(&ranges, wanted).is_ok());
         let mut taken = Taken::new(supply.clone());
         taken.frees(Held {
             addresses: [wanted].into(),
             ..Held::default()
         });
         taken.keep();
-        assert!(supply.address(wanted).is_ok());
+        assert!(supply.address(&ranges, wanted).is_ok());
     }
 
     #[test]
