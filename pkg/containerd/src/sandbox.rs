@@ -39,6 +39,8 @@ struct Record {
     spec: SandboxSpec,
     boot_id: String,
     init: Option<Init>,
+    #[serde(default)]
+    attempt: u32,
 }
 
 /// A process that is not mistaken for another one with its number.
@@ -78,13 +80,15 @@ impl Sandboxes {
     /// Makes what is missing of the sandbox. Blocking: system calls only.
     pub(crate) fn create(&self, spec: &SandboxSpec) -> Result<Sandbox> {
         valid_id(&spec.pod_uid)?;
+        let mut attempt = 0;
         if let Some(existing) = self.get(&spec.pod_uid)? {
             if existing.ready {
                 return Ok(existing);
             }
+            attempt = existing.attempt + 1;
             self.remove(&spec.pod_uid)?;
         }
-        self.make(spec).inspect_err(|_| {
+        self.make(spec, attempt).inspect_err(|_| {
             // Half a sandbox would be taken for a whole one later.
             let _ = self.remove(&spec.pod_uid);
         })
@@ -92,11 +96,12 @@ impl Sandboxes {
 
     /// The record comes first, so that what is there when we are killed is found again; the pins come
     /// last, as they are what says that all is there.
-    fn make(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+    fn make(&self, spec: &SandboxSpec, attempt: u32) -> Result<Sandbox> {
         let mut record = Record {
             spec: spec.clone(),
             boot_id: self.boot_id.clone(),
             init: None,
+            attempt,
         };
         self.write(&record)?;
         if !spec.host.ipc {
@@ -119,7 +124,7 @@ impl Sandboxes {
             record.init = Init::of(pid);
             self.write(&record)?;
         }
-        Ok(self.sandbox(spec.clone(), true))
+        Ok(self.sandbox(record, true))
     }
 
     fn write(&self, record: &Record) -> Result<()> {
@@ -136,13 +141,15 @@ impl Sandboxes {
         self.records.join(format!("{id}.json"))
     }
 
-    fn sandbox(&self, spec: SandboxSpec, ready: bool) -> Sandbox {
+    fn sandbox(&self, record: Record, ready: bool) -> Sandbox {
+        let spec = record.spec;
         let network_namespace = (!spec.host.network).then(|| self.pins.join(&spec.pod_uid).join("net"));
         Sandbox {
             id: spec.pod_uid.clone(),
             spec,
             network_namespace,
             ready,
+            attempt: record.attempt,
         }
     }
 
@@ -155,7 +162,7 @@ impl Sandboxes {
         valid_id(id)?;
         Ok(self.read(&self.record_path(id)).map(|record| {
             let ready = self.is_ready(&record);
-            self.sandbox(record.spec, ready)
+            self.sandbox(record, ready)
         }))
     }
 
@@ -169,7 +176,7 @@ impl Sandboxes {
             .filter_map(|path| self.read(&path))
             .map(|record| {
                 let ready = self.is_ready(&record);
-                self.sandbox(record.spec, ready)
+                self.sandbox(record, ready)
             })
             .collect())
     }

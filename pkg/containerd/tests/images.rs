@@ -1,6 +1,8 @@
 //! Images: imported, exported, removed, and pulled from a real docker-registry.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "support/breaker.rs"]
+mod breaker;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/registry.rs"]
@@ -11,10 +13,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use breaker::Breaker;
 use kobune_containerd::Proxies;
 use kobune_runtime::*;
 use proxy::Proxy;
-use registry::{Breaker, Registry};
+use registry::Registry;
 use support::{Fixture, run, tar};
 
 fn quiet() -> ProgressSink {

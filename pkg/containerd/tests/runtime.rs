@@ -167,6 +167,18 @@ fn stop_sends_the_stop_signal_and_kills_after_the_grace_period() {
 }
 
 #[test]
+fn a_container_starts_while_the_shim_of_the_one_before_ends() {
+    run(|fixture| async move {
+        fixture.import("busybox").await;
+        let sandbox = fixture.sandbox("again").await;
+        for _ in 0..20 {
+            let id = fixture.start(&sandbox, &fixture.script(&sandbox, "exit 3")).await;
+            assert_eq!(fixture.ended(&id).await, (3, false));
+        }
+    });
+}
+
+#[test]
 fn a_command_that_does_not_exist_is_a_start_error() {
     run(|fixture| async move {
         fixture.import("busybox").await;

@@ -387,6 +387,53 @@ async fn a_runtime_that_was_away_is_looked_at_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_ended_is_no_longer_ready_for_containers() {
+    let node = Node::start().await;
+    node.create("job", json!({"restartPolicy": "Never"})).await;
+    node.until_phase("job", "Running").await;
+    let held = node.network.detaching.write().await;
+    node.runtime.exit("a", 0);
+    node.until_phase("job", "Succeeded").await;
+    // Its worker knows that, too.
+    node.until_event("Started Container started").await;
+    drop(held);
+    let taken_down = |p: &Pod| {
+        let mut conditions = p.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.any(|c| c.type_ == "PodReadyToStartContainers" && c.status == "False")
+    };
+    node.until("job", "taken down", taken_down).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_cannot_start_is_tried_again_at_once_and_then_backs_off() {
+    let node = Node::start().await;
+    node.runtime.refuse_start("a", Some("no such file"));
+    let begun = Instant::now();
+    node.create("web", json!({})).await;
+    node.until("web", "tried again", |p| {
+        waits(p, "RunContainerError") && container(p, "a").restart_count == 1
+    })
+    .await;
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_without_the_runtime_is_tried_when_it_is_back() {
+    let node = Node::start().await;
+    node.runtime.refuse_create("a", true);
+    node.create("web", json!({})).await;
+    node.until("web", "refused", |p| waits(p, "CreateContainerError"))
+        .await;
+    node.runtime.refuse_create("a", false);
+    let begun = std::time::Instant::now();
+    node.runtime.set_down(true);
+    node.runtime.set_down(false);
+    node.until("web", "ready", is_ready).await;
+    // Left alone it is tried every ten seconds.
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_gives_logs_to_the_api_server_only() {
     let node = Node::start().await;
     node.create("wait", json!({"containers": [{"name": "a", "image": "nope:1"}]}))

@@ -45,6 +45,9 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// `lifecycle.stopSignal`; `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
+    /// The container (by id) whose process namespace this one joins: `targetContainerName` of an
+    /// ephemeral container.
+    pub process_namespace_of: Option<String>,
     /// Kept with the container and given back in [`Container::annotations`]: what the kubelet needs
     /// to adopt it (hash of the spec, restart count, termination message path and policy, grace period).
     pub annotations: BTreeMap<String, String>,
@@ -144,7 +147,10 @@ pub enum Seccomp {
     Localhost(PathBuf),
 }
 
-/// A container's life: created -> running -> exited; unknown when the runtime lost it.
+/// The exit code of a container of which nobody knows how it ended, as containerd's CRI has it.
+pub const LOST_EXIT_CODE: i32 = 255;
+
+/// A container's life: created -> running -> exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerState {
     /// Made, not started.
@@ -168,9 +174,10 @@ pub enum ContainerState {
         oom_killed: bool,
         /// Why it did not start, when it did not (runc's words).
         message: Option<String>,
+        /// Nobody saw it end (a reboot, a killed shim): the time is when that was noticed, the code
+        /// [`LOST_EXIT_CODE`].
+        lost: bool,
     },
-    /// The runtime does not know what became of it (a reboot, a killed shim).
-    Unknown,
 }
 
 /// A container as it is.

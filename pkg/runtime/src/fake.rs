@@ -28,6 +28,7 @@ struct State {
     journal: Vec<String>,
     created: u64,
     down: bool,
+    refuses_create: BTreeSet<String>,
     refuses_start: BTreeMap<String, String>,
     ignores_stop: BTreeSet<String>,
 }
@@ -85,6 +86,15 @@ impl FakeRuntime {
     /// What commands run with exec answer; the script gets the container's name and the command.
     pub fn on_exec(&self, script: impl Fn(&str, &[String]) -> (i32, String) + Send + Sync + 'static) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(script);
+    }
+
+    /// Containers of this name cannot be created, or can be again.
+    pub fn refuse_create(&self, name: &str, refuse: bool) {
+        let mut state = self.state();
+        match refuse {
+            true => state.refuses_create.insert(name.to_owned()),
+            false => state.refuses_create.remove(name),
+        };
     }
 
     /// Starts of containers of this name fail with this message (`None`: no longer).
@@ -164,6 +174,7 @@ impl FakeRuntime {
             exit_code,
             oom_killed: false,
             message,
+            lost: false,
         };
         let sandbox = container.sandbox_id.clone();
         drop(state);
@@ -214,6 +225,7 @@ impl Runtime for FakeRuntime {
             spec: spec.clone(),
             network_namespace: (!spec.host.network).then(|| format!("/nowhere/{uid}").into()),
             ready: true,
+            attempt: 0,
         });
         Ok(sandbox.clone())
     }
@@ -235,6 +247,9 @@ impl Runtime for FakeRuntime {
 
     async fn create_container(&self, sandbox: &Sandbox, spec: &ContainerSpec) -> Result<String> {
         let mut state = self.reached()?;
+        if state.refuses_create.contains(&spec.name) {
+            return Err(Error::other("creating the container", "the test refuses it"));
+        }
         state.created += 1;
         let id = format!("{:064x}", state.created);
         state.journal.push(format!("create {}", spec.name));

@@ -49,4 +49,6 @@ pub struct Sandbox {
     pub network_namespace: Option<PathBuf>,
     /// False when a namespace is gone (after a reboot, say): the pod needs a new sandbox.
     pub ready: bool,
+    /// How often the pod's sandbox was made anew (0 first).
+    pub attempt: u32,
 }

@@ -15,6 +15,7 @@ use crate::Containerd;
 use crate::connection::{Idempotent, failed};
 use crate::image::records::LocalImage;
 use crate::logs::make_fifo;
+use crate::spec::plan::PodNamespaces;
 use crate::spec::{devices, plan};
 
 /// containerd's name of an OCI specification's type.
@@ -98,7 +99,7 @@ impl Containerd {
         plan::specification(&plan::Input {
             id,
             sandbox,
-            namespaces: &self.sandboxes.namespaces_of(sandbox),
+            namespaces: &self.namespaces(sandbox, spec)?,
             spec,
             image: &image.config,
             volumes,
@@ -107,6 +108,23 @@ impl Containerd {
             devices: &devices,
             seccomp_profile: read_profile(&spec.security.seccomp)?,
         })
+    }
+
+    /// The pod's namespaces, and the process namespace of the container that this one is to look at.
+    fn namespaces(&self, sandbox: &Sandbox, spec: &ContainerSpec) -> Result<PodNamespaces> {
+        let mut namespaces = self.sandboxes.namespaces_of(sandbox);
+        if let Some(target) = &spec.process_namespace_of
+            && namespaces.pid.is_none()
+            && !namespaces.host_pid
+        {
+            let entry = self.running(target)?;
+            let Phase::Running { pid, .. } = entry.phase() else {
+                let message = format!("container {} is not running", entry.record.name);
+                return Err(Error::Config { message });
+            };
+            namespaces.pid = Some(format!("/proc/{pid}/ns/pid").into());
+        }
+        Ok(namespaces)
     }
 
     async fn register(

@@ -1,110 +1,23 @@
-//! Sessions: another process in a running container (exec), or its own process (attach).
+//! Another process in a running container.
 
-use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use containerd_client::services::v1 as api;
-use kobune_runtime::{AttachSpec, Error, ExecSpec, Reader, Result, Session, TerminalSize, Writer};
+use kobune_runtime::{Error, ExecSpec, Reader, Result, Session};
 use serde_json::Value;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::io::StreamReader;
+use tokio::sync::oneshot;
 
-use super::io::{Gone, Stdin, Told};
-use super::record::{Entry, Phase};
+use super::io::Told;
+use super::record::Entry;
+use super::session::Keeper;
 use crate::Containerd;
 use crate::connection::{Connection, failed};
-use crate::logs::lines::Output;
-use crate::logs::{ContainerLog, make_fifo};
+use crate::logs::make_fifo;
 
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 const SIGKILL: u32 = 9;
-
-/// What a running session's keeper needs.
-struct Keeper {
-    connection: Connection,
-    container_id: String,
-    /// Empty for the container's own process.
-    exec_id: String,
-    resize: Option<mpsc::Receiver<TerminalSize>>,
-    stdin: Option<(Arc<Gone>, oneshot::Receiver<pipe::Sender>)>,
-    /// End of file on stdin reaches the process.
-    stdin_ends: bool,
-}
-
-impl Keeper {
-    /// Serves resizes and the end of stdin; does not return.
-    async fn serve(&mut self) -> Infallible {
-        enum Asked {
-            Resize(Option<TerminalSize>),
-            EndOfStdin(Option<pipe::Sender>),
-        }
-        loop {
-            let Self { resize, stdin, .. } = &mut *self;
-            let asked = tokio::select! {
-                size = next_size(resize) => Asked::Resize(size),
-                pipe = end_of_stdin(stdin) => Asked::EndOfStdin(pipe),
-            };
-            match asked {
-                Asked::Resize(Some(size)) => self.resize(size).await,
-                Asked::Resize(None) => self.resize = None,
-                Asked::EndOfStdin(pipe) => {
-                    self.stdin = None;
-                    if self.stdin_ends {
-                        self.close_stdin().await;
-                    }
-                    drop(pipe);
-                }
-            }
-        }
-    }
-
-    async fn resize(&self, size: TerminalSize) {
-        let request = api::ResizePtyRequest {
-            container_id: self.container_id.clone(),
-            exec_id: self.exec_id.clone(),
-            width: size.width.into(),
-            height: size.height.into(),
-        };
-        if let Err(error) = self.connection.tasks().resize_pty(request).await {
-            tracing::debug!(%error, "resizing a terminal");
-        }
-    }
-
-    /// The shim holds the FIFO open for writing too: it has to let go as well.
-    async fn close_stdin(&self) {
-        let request = api::CloseIoRequest {
-            container_id: self.container_id.clone(),
-            exec_id: self.exec_id.clone(),
-            stdin: true,
-        };
-        let _ = self.connection.tasks().close_io(request).await;
-    }
-
-    fn gone(&self) {
-        if let Some((gone, _)) = &self.stdin {
-            gone.set();
-        }
-    }
-}
-
-async fn next_size(resize: &mut Option<mpsc::Receiver<TerminalSize>>) -> Option<TerminalSize> {
-    match resize {
-        Some(sizes) => sizes.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn end_of_stdin(
-    stdin: &mut Option<(Arc<Gone>, oneshot::Receiver<pipe::Sender>)>,
-) -> Option<pipe::Sender> {
-    match stdin {
-        Some((_, done)) => done.await.ok(),
-        None => std::future::pending().await,
-    }
-}
 
 /// Stays with an exec until its process has ended, killing it when the client goes; answers its code.
 async fn keep_exec(
@@ -167,6 +80,10 @@ impl ExecFolder {
         Ok(folder)
     }
 
+    fn output(&self, name: &str) -> io::Result<pipe::Receiver> {
+        pipe::OpenOptions::new().open_receiver(self.0.join(name))
+    }
+
     fn name(&self, name: &str, there: bool) -> String {
         if there {
             self.0.join(name).display().to_string()
@@ -191,44 +108,22 @@ impl Containerd {
         let folder = ExecFolder::make(self.folders.of(id).join(&exec_id), spec).map_err(pipes)?;
         // Opened before the shim opens its ends, read only after: a FIFO nobody has written to yet
         // looks as if it had ended.
-        let stdout = pipe::OpenOptions::new()
-            .open_receiver(folder.0.join("stdout"))
-            .map_err(pipes)?;
-        let stderr = if spec.tty {
-            None
-        } else {
-            Some(
-                pipe::OpenOptions::new()
-                    .open_receiver(folder.0.join("stderr"))
-                    .map_err(pipes)?,
-            )
+        let stdout = folder.output("stdout").map_err(pipes)?;
+        let stderr = match spec.tty {
+            true => None,
+            false => Some(folder.output("stderr").map_err(pipes)?),
         };
-        let stdin = spec
-            .stdin
-            .then(|| Stdin::open(&folder.0.join("stdin")))
-            .transpose()
-            .map_err(pipes)?;
+        let fifo = spec.stdin.then(|| folder.0.join("stdin"));
+        let (keeper, kept) =
+            Keeper::new(&self.connection, id, exec_id.clone(), fifo.as_deref(), true).map_err(pipes)?;
         self.start_process(&entry, &exec_id, spec, &folder).await?;
 
-        let (stdin, stdin_state) = match stdin {
-            Some((stdin, gone, done)) => (Some(Box::new(stdin) as Writer), Some((gone, done))),
-            None => (None, None),
-        };
-        let (resize, sizes) = mpsc::channel(4);
-        let (mut exit, receiver) = oneshot::channel();
         let (stdout, stdout_read) = Told::new(stdout);
         let (stderr, stderr_read) = match stderr.map(Told::new) {
             Some((stderr, read)) => (Some(Box::new(stderr) as Reader), Some(read)),
             None => (None, None),
         };
-        let keeper = Keeper {
-            connection: self.connection.clone(),
-            container_id: id.to_owned(),
-            exec_id,
-            resize: Some(sizes),
-            stdin: stdin_state,
-            stdin_ends: true,
-        };
+        let (mut exit, receiver) = oneshot::channel();
         tokio::spawn(async move {
             let code = keep_exec(keeper, &mut exit, folder).await;
             let _ = stdout_read.await;
@@ -238,22 +133,12 @@ impl Containerd {
             let _ = exit.send(code);
         });
         Ok(Session {
-            stdin,
+            stdin: kept.stdin,
             stdout: Some(Box::new(stdout)),
             stderr,
-            resize,
+            resize: kept.resize,
             exit: receiver,
         })
-    }
-
-    fn running(&self, id: &str) -> Result<Arc<Entry>> {
-        let entry = self.entries.get(id)?;
-        match entry.phase() {
-            Phase::Running { .. } => Ok(entry),
-            _ => Err(Error::Config {
-                message: format!("container {} is not running", entry.record.name),
-            }),
-        }
     }
 
     async fn start_process(
@@ -326,75 +211,4 @@ impl Containerd {
         }
         serde_json::to_vec(&process).map_err(|error| Error::other(doing, error))
     }
-
-    pub(crate) fn start_attach(&self, id: &str, spec: &AttachSpec) -> Result<Session> {
-        let entry = self.running(id)?;
-        let log = entry.log();
-        let stdin = match spec.stdin && entry.record.stdin {
-            true => Some(Stdin::open(&self.folders.of(id).join("stdin")).map_err(|error| {
-                Error::other(format!("attaching to container {}", entry.record.name), error)
-            })?),
-            false => None,
-        };
-        let (stdin, stdin_state) = match stdin {
-            Some((stdin, gone, done)) => (Some(Box::new(stdin) as Writer), Some((gone, done))),
-            None => (None, None),
-        };
-        let reader = |wanted: bool, output| {
-            wanted
-                .then(|| log.as_deref().map(|log| watch(log, output)))
-                .flatten()
-        };
-        let stdout = reader(spec.stdout, Output::Stdout);
-        let stderr = reader(spec.stderr && !entry.record.tty, Output::Stderr);
-        let (resize, sizes) = mpsc::channel(4);
-        let (mut exit, receiver) = oneshot::channel();
-        let mut keeper = Keeper {
-            connection: self.connection.clone(),
-            container_id: id.to_owned(),
-            exec_id: String::new(),
-            resize: Some(sizes),
-            stdin: stdin_state,
-            stdin_ends: entry.record.stdin_once,
-        };
-        tokio::spawn(async move {
-            tokio::select! {
-                never = keeper.serve() => match never {},
-                // The client went; its stdin may still have to be ended.
-                () = exit.closed() => {
-                    if let Some((_, done)) = keeper.stdin.take()
-                        && done.await.is_ok()
-                        && keeper.stdin_ends
-                    {
-                        keeper.close_stdin().await;
-                    }
-                }
-                () = entry.over() => {
-                    keeper.gone();
-                    let code = match entry.phase() {
-                        Phase::Exited(exit) => Ok(exit.exit_code),
-                        _ => Err(Error::NotFound { what: format!("the exit code of container {}", entry.id) }),
-                    };
-                    let _ = exit.send(code);
-                }
-            }
-        });
-        Ok(Session {
-            stdin,
-            stdout,
-            stderr,
-            resize,
-            exit: receiver,
-        })
-    }
-}
-
-/// A copy of one output as a reader.
-fn watch(log: &ContainerLog, output: Output) -> Reader {
-    let receiver = log.watch(output);
-    let chunks = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        let bytes = receiver.recv().await?;
-        Some((Ok::<_, io::Error>(bytes), receiver))
-    });
-    Box::new(StreamReader::new(Box::pin(chunks)))
 }

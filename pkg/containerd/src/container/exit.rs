@@ -41,6 +41,7 @@ impl Containerd {
             exit_code: status as i32,
             oom_killed,
             message: None,
+            lost: false,
         };
         self.folders.write_exit(&entry.id, &exit);
         entry.set_phase(Phase::Exited(exit));

@@ -25,6 +25,8 @@ use crate::spec::resources;
 /// Upstream's exit code of a container that could not be started.
 const START_ERROR_CODE: i32 = 128;
 const SIGKILL: u32 = 9;
+/// Milliseconds between tries to reach a pod's shim.
+const SHIM_PAUSES: [u64; 5] = [10, 30, 100, 300, 1000];
 /// How long a killed process may take to disappear before we say that it does not.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -114,14 +116,31 @@ impl Containerd {
             terminal: entry.record.tty,
             ..Default::default()
         };
-        let mut tasks = self.connection.tasks();
-        tasks.create(request).await.map_err(failed("creating the task"))?;
+        self.create_task(request).await?;
         let request = api::StartRequest {
             container_id: id.clone(),
             ..Default::default()
         };
+        let mut tasks = self.connection.tasks();
         let started = tasks.start(request).await.map_err(failed("starting the task"))?;
         Ok(started.into_inner().pid)
+    }
+
+    /// A pod's shim ends with the pod's last task; who comes just then finds its address, and nobody
+    /// behind it. The next try gets a new shim.
+    async fn create_task(&self, request: api::CreateTaskRequest) -> Result<()> {
+        let mut pauses = SHIM_PAUSES.into_iter();
+        loop {
+            let created = self.connection.tasks().create(request.clone()).await;
+            let pause = pauses.next();
+            match (created, pause) {
+                (Err(status), Some(pause)) if status.message().contains("failed to start shim") => {
+                    tracing::debug!(container = request.container_id, %status, "the shim was ending");
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                (created, _) => return created.map(drop).map_err(failed("creating the task")),
+            }
+        }
     }
 
     async fn never_started(&self, entry: &Entry, message: &str) {
@@ -142,6 +161,7 @@ impl Containerd {
             exit_code: START_ERROR_CODE,
             oom_killed: false,
             message: Some(message.to_owned()),
+            lost: false,
         };
         self.folders.write_exit(&entry.id, &exit);
         entry.set_phase(Phase::Exited(exit));

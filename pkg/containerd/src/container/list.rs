@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kobune_runtime::Result;
 
 use super::exit::timestamp;
-use super::record::{Entry, Phase, Record};
+use super::record::{Entry, Exit, Phase, Record};
 use crate::Containerd;
 use crate::connection::failed;
 
@@ -55,18 +55,14 @@ impl Containerd {
         let begun = self.folders.read_started(&id);
         let phase = match (self.folders.read_exit(&id), status) {
             (Some(exit), _) => Phase::Exited(exit),
+            // After a reboot the folder of a container that had run is gone.
+            (None, None) if !self.folders.of(&id).exists() => self.lose(&id, record.created_at),
             (None, Some(Status::Created)) | (None, None) if begun.is_none() => Phase::Created,
             (None, Some(_)) => Phase::Running {
                 started_at: begun.unwrap_or(record.created_at),
                 pid: task.as_ref().map_or(0, |task| task.pid),
             },
-            // It was started and nobody knows how it ended.
-            (None, None) => Phase::Unknown,
-        };
-        // After a reboot the folder of a container that had run is gone too.
-        let phase = match phase {
-            Phase::Created if !self.folders.of(&id).exists() => Phase::Unknown,
-            phase => phase,
+            (None, None) => self.lose(&id, begun.unwrap_or(record.created_at)),
         };
         let entry = Entry::new(id, record, phase);
         self.entries.insert(Arc::clone(&entry));
@@ -86,6 +82,14 @@ impl Containerd {
         }
     }
 
+    /// It was started and nobody knows how it ended. Written down, or each start would find another
+    /// time for it.
+    fn lose(&self, id: &str, started_at: Timestamp) -> Phase {
+        let exit = Exit::lost(started_at);
+        self.folders.write_exit(id, &exit);
+        Phase::Exited(exit)
+    }
+
     /// Looks whether a container that ran for all we know still does.
     async fn compare(self: &Arc<Self>, entry: &Arc<Entry>, task: Option<Process>) {
         let Phase::Running { .. } = entry.phase() else {
@@ -101,8 +105,8 @@ impl Containerd {
             None => {
                 let _change = entry.change.lock().await;
                 // It may have ended, been told and been deleted since the list was made.
-                if let Phase::Running { .. } = entry.phase() {
-                    entry.set_phase(Phase::Unknown);
+                if let Phase::Running { started_at, .. } = entry.phase() {
+                    entry.set_phase(self.lose(&entry.id, started_at));
                     self.tell(entry, kobune_runtime::ContainerEventKind::Exited);
                 }
             }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use containerd_client::services::v1 as api;
 use containerd_client::types::Mount;
 use jiff::Timestamp;
-use kobune_runtime::{Container, ContainerSpec, ContainerState, Error, Result, Sandbox};
+use kobune_runtime::{Container, ContainerSpec, ContainerState, Error, LOST_EXIT_CODE, Result, Sandbox};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -120,6 +120,22 @@ pub(crate) struct Exit {
     pub(crate) exit_code: i32,
     pub(crate) oom_killed: bool,
     pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) lost: bool,
+}
+
+impl Exit {
+    /// Nobody saw it end.
+    pub(crate) fn lost(started_at: Timestamp) -> Self {
+        Self {
+            started_at: Some(started_at),
+            finished_at: Timestamp::now().max(started_at),
+            exit_code: LOST_EXIT_CODE,
+            oom_killed: false,
+            message: None,
+            lost: true,
+        }
+    }
 }
 
 /// A container's life.
@@ -128,13 +144,12 @@ pub(crate) enum Phase {
     Created,
     Running { started_at: Timestamp, pid: u32 },
     Exited(Exit),
-    Unknown,
 }
 
 impl Phase {
     /// No process of it runs, and none will.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Phase::Exited(_) | Phase::Unknown)
+        matches!(self, Phase::Exited(_))
     }
 
     fn state(&self) -> ContainerState {
@@ -147,8 +162,8 @@ impl Phase {
                 exit_code: exit.exit_code,
                 oom_killed: exit.oom_killed,
                 message: exit.message,
+                lost: exit.lost,
             },
-            Phase::Unknown => ContainerState::Unknown,
         }
     }
 }

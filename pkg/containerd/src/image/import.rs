@@ -19,6 +19,8 @@ use super::tar_entries::{self, Part};
 
 /// Files named `*.json` up to this size are kept in memory.
 const JSON_LIMIT: u64 = 8 << 20;
+/// What lists the images of an archive.
+const LISTINGS: [&str; 4] = ["index.json", "manifest.json", "oci-layout", "repositories"];
 const NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -192,78 +194,117 @@ async fn store_file(
     path: String,
     size: u64,
 ) -> Result<()> {
-    let keep = path.ends_with(".json") && size <= JSON_LIMIT;
-    // What lists the images is no part of them.
-    let listing = matches!(
-        path.as_str(),
-        "index.json" | "manifest.json" | "oci-layout" | "repositories"
-    );
-    let expected = path
-        .strip_prefix("blobs/sha256/")
-        .map(|hex| format!("sha256:{hex}"))
-        .unwrap_or_default();
-    let reference = format!("import-{}", uuid::Uuid::new_v4().simple());
-    let (mut writer, mut begun) = (None, false);
-    // Docker's archives do not name blobs by their digest.
-    let mut hash = expected.is_empty().then(Sha256::new);
-    let (mut kept, mut media_type) = (Vec::new(), OCI_LAYER);
-    loop {
-        match parts.recv().await {
-            Some(Part::Data(data)) => {
-                if !std::mem::replace(&mut begun, true) {
-                    media_type = layer_type(&data);
-                    if !listing {
-                        writer = Writer::begin(lease, &reference, &expected, size).await?;
-                    }
-                }
-                if keep {
-                    kept.extend_from_slice(&data);
-                }
-                if let Some(hash) = &mut hash {
-                    hash.update(&data);
-                }
-                if let Some(writer) = &mut writer {
-                    writer.write(data).await?;
-                }
-            }
-            Some(Part::End) => break,
-            Some(Part::Failed(error)) => return Err(Error::other("reading the archive", error)),
-            _ => {
-                return Err(Error::other(
-                    "reading the archive",
-                    "it ends in the middle of a file",
-                ));
-            }
+    let mut file = Incoming::new(path, size);
+    let reference = file.reference.clone();
+    let stored = async {
+        while let Some(data) = next_data(parts).await? {
+            file.take(lease, data).await?;
+        }
+        file.finish(lease, contents).await
+    };
+    let stored = stored.await;
+    if stored.is_err() {
+        // What has arrived is of no use: it must not take room until somebody looks.
+        content::abort(&lease.connection, &reference).await;
+    }
+    stored
+}
+
+/// More of a file; `None` at its end.
+async fn next_data(parts: &mut mpsc::Receiver<Part>) -> Result<Option<Vec<u8>>> {
+    let doing = "reading the archive";
+    match parts.recv().await {
+        Some(Part::Data(data)) => Ok(Some(data)),
+        Some(Part::End) => Ok(None),
+        Some(Part::Failed(error)) => Err(Error::other(doing, error)),
+        _ => Err(Error::other(doing, "it ends in the middle of a file")),
+    }
+}
+
+/// A file of the archive on its way into the content store.
+struct Incoming {
+    path: String,
+    size: u64,
+    /// Lists the images, and is no part of them.
+    listing: bool,
+    /// The digest its name promises; empty without one.
+    expected: String,
+    /// What it is called in the content store until it is complete.
+    reference: String,
+    writer: Option<Writer>,
+    /// Docker's archives do not name blobs by their digest.
+    hash: Option<Sha256>,
+    /// The content, of small JSON.
+    kept: Option<Vec<u8>>,
+    /// Of the first bytes; `None` as long as there are none.
+    media_type: Option<&'static str>,
+}
+
+impl Incoming {
+    fn new(path: String, size: u64) -> Self {
+        let expected = path
+            .strip_prefix("blobs/sha256/")
+            .map(|hex| format!("sha256:{hex}"))
+            .unwrap_or_default();
+        Self {
+            listing: LISTINGS.contains(&path.as_str()),
+            reference: format!("import-{}", uuid::Uuid::new_v4().simple()),
+            writer: None,
+            hash: expected.is_empty().then(Sha256::new),
+            kept: (path.ends_with(".json") && size <= JSON_LIMIT).then(Vec::new),
+            media_type: None,
+            expected,
+            path,
+            size,
         }
     }
-    if !begun {
-        return Ok(());
+
+    async fn take(&mut self, lease: &Lease, data: Vec<u8>) -> Result<()> {
+        if self.media_type.is_none() {
+            self.media_type = Some(layer_type(&data));
+            if !self.listing {
+                self.writer = Writer::begin(lease, &self.reference, &self.expected, self.size).await?;
+            }
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&data);
+        }
+        if let Some(hash) = &mut self.hash {
+            hash.update(&data);
+        }
+        match &mut self.writer {
+            Some(writer) => writer.write(data).await,
+            None => Ok(()),
+        }
     }
-    if listing {
-        contents.json.insert(path, kept);
-        return Ok(());
-    }
-    let digest = hash.map_or(expected, |hash| format_digest(&hash.finalize()));
-    if let Some(writer) = writer
-        && let Err(error) = writer.commit(&digest).await
-    {
-        content::abort(&lease.connection, &reference).await;
-        return Err(error);
-    }
-    lease.keep(&digest).await?;
-    if keep {
-        contents.json.insert(path.clone(), kept);
-    }
-    contents.blobs.insert(
-        path,
-        Descriptor {
+
+    async fn finish(self, lease: &Lease, contents: &mut Contents) -> Result<()> {
+        let Some(media_type) = self.media_type else {
+            return Ok(());
+        };
+        if self.listing {
+            contents.json.insert(self.path, self.kept.unwrap_or_default());
+            return Ok(());
+        }
+        let digest = self
+            .hash
+            .map_or(self.expected, |hash| format_digest(&hash.finalize()));
+        if let Some(writer) = self.writer {
+            writer.commit(&digest).await?;
+        }
+        lease.keep(&digest).await?;
+        if let Some(kept) = self.kept {
+            contents.json.insert(self.path.clone(), kept);
+        }
+        let blob = Descriptor {
             media_type: media_type.into(),
             digest,
-            size,
+            size: self.size,
             ..Default::default()
-        },
-    );
-    Ok(())
+        };
+        contents.blobs.insert(self.path, blob);
+        Ok(())
+    }
 }
 
 /// By its first bytes, as archives do not say how a layer is compressed.

@@ -241,6 +241,7 @@ mod tests {
             },
             network_namespace: None,
             ready: true,
+            attempt: 0,
         };
         specification(&Input {
             id: "abc",

@@ -22,6 +22,21 @@ pub struct Fixture {
 
 /// Runs a test against real containerd and runc and cleans up, also when it fails.
 pub fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -> F + Send + 'static) {
+    run_on(None, test);
+}
+
+/// The same with all data on a disk of so many MiB.
+pub fn run_on_disk<F: Future<Output = ()> + Send + 'static>(
+    size: u32,
+    test: impl FnOnce(Fixture) -> F + Send + 'static,
+) {
+    run_on(Some(size), test);
+}
+
+fn run_on<F: Future<Output = ()> + Send + 'static>(
+    disk: Option<u32>,
+    test: impl FnOnce(Fixture) -> F + Send + 'static,
+) {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: containers need root");
         return;
@@ -40,6 +55,7 @@ pub fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -
     let outcome = tokio.block_on(async {
         let folder = Arc::new(tempfile::Builder::new().prefix("kobune-ctrd-").tempdir().unwrap());
         let mut config = Config::new(folder.path().join("data"), folder.path().join("run"));
+        let disk = disk.map(|size| Disk::mount(folder.path().join("data"), size));
         config.private = true;
         config.registries = Some(folder.path().join("registries.yaml"));
         config.init_program = Some(env!("CARGO_BIN_EXE_pod-init").into());
@@ -57,6 +73,7 @@ pub fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -
             let _ = runtime.remove_sandbox(&sandbox.id).await;
         }
         runtime.uninstall().await;
+        drop(disk);
         outcome
     });
     tokio.shutdown_timeout(Duration::from_secs(5));
@@ -100,7 +117,39 @@ pub fn tar(name: &str) -> PathBuf {
     path
 }
 
+/// A small disk; unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(path: PathBuf, size: u32) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        let options = format!("size={size}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&path)
+            .status();
+        assert!(mounted.unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 impl Fixture {
+    /// Makes the disk of [`run_on_disk`] another size.
+    pub fn resize(&self, size: u32) {
+        let options = format!("remount,size={size}m");
+        let done = Command::new("mount")
+            .args(["-o", &options])
+            .arg(self.folder.path().join("data"))
+            .status();
+        assert!(done.unwrap().success());
+    }
+
     pub async fn import(&self, name: &str) -> Vec<String> {
         let mut file = tokio::fs::File::open(tar(name)).await.unwrap();
         self.runtime.import_images(&mut file).await.unwrap()

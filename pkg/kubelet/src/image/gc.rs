@@ -41,7 +41,9 @@ pub fn choose(
 ) -> Vec<String> {
     let old_enough = |i: &&Image| {
         i.last_used.is_none_or(|t| {
+            // Used in the future: the clock was set back since.
             now.duration_since(t) >= jiff::SignedDuration::try_from(minimum_age).unwrap_or_default()
+                || t > now
         })
     };
     let used =

@@ -34,10 +34,16 @@ impl BackOff {
         }
     }
 
-    /// Until when nothing may be tried, when something failed at `event` before.
+    /// Whether something has failed there before.
+    pub fn knows(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Until when nothing may be tried, when something failed at `event` before. After an event that
+    /// is yet to come the clock was set back: nobody knows how long ago it was, and nothing waits.
     pub fn blocked_until(&self, key: &str, event: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let entry = self.entries.get(key)?;
-        if self.expired(entry, event) {
+        if self.expired(entry, event) || now < event {
             return None;
         }
         let until = event.checked_add(entry.delay).ok()?;
@@ -134,5 +140,19 @@ mod tests {
         assert_eq!(go_duration(Duration::from_secs(300)), "5m0s");
         assert_eq!(go_duration(Duration::from_millis(1234)), "1.234s");
         assert_eq!(go_duration(Duration::from_millis(250)), "250ms");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        let mut backoff = BackOff::kubelet();
+        backoff.next("k", at(100_000), at(100_000));
+        assert_eq!(
+            backoff.blocked_until("k", at(100_020), at(100_021)),
+            Some(at(100_030))
+        );
+        assert_eq!(backoff.blocked_until("k", at(100_020), at(5_000)), None);
+        // What fails from then on waits as before.
+        assert_eq!(backoff.next("k", at(5_000), at(5_001)), Duration::from_secs(20));
+        assert_eq!(backoff.blocked_until("k", at(5_002), at(5_003)), Some(at(5_022)));
     }
 }

@@ -18,6 +18,8 @@ pub mod annotation {
     pub const TERMINATION_FILE: &str = "io.kobune.container.termination-file";
     /// `terminationMessagePolicy`
     pub const TERMINATION_POLICY: &str = "io.kobune.container.termination-policy";
+    /// Which of the pod's sandboxes it was made in.
+    pub const SANDBOX: &str = "io.kobune.sandbox.attempt";
     /// Seconds of grace to stop it with when its pod's object is gone.
     pub const GRACE: &str = "io.kobune.pod.grace";
 }
@@ -43,9 +45,7 @@ impl Histories {
     /// arrived after it. A container has one life, so nothing else can be meant.
     pub fn is_outdated(&self, container: &Container) -> bool {
         let ended = |c: &Container| matches!(c.state, ContainerState::Exited { .. });
-        !ended(container)
-            && container.state != ContainerState::Unknown
-            && self.by_id(&container.id).is_some_and(ended)
+        !ended(container) && self.by_id(&container.id).is_some_and(ended)
     }
 
     /// Takes in what the runtime says of one container. Answers the id of an attempt that is older
@@ -151,8 +151,6 @@ pub enum Life {
         /// When.
         at: Option<Timestamp>,
     },
-    /// The runtime lost track of it.
-    Unknown,
 }
 
 /// The newest life of the container `name`.
@@ -160,7 +158,6 @@ pub fn life(known: &Histories, status: &PodStatus, name: &str) -> Life {
     match known.current(name).map(|c| &c.state) {
         Some(ContainerState::Running { .. }) => Life::Running,
         Some(ContainerState::Created) => Life::Created,
-        Some(ContainerState::Unknown) => Life::Unknown,
         Some(ContainerState::Exited {
             exit_code,
             finished_at,
@@ -258,6 +255,7 @@ pub(crate) mod tests {
             exit_code,
             oom_killed: false,
             message: None,
+            lost: false,
         }
     }
 

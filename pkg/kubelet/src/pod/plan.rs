@@ -49,6 +49,9 @@ pub struct Facts<'a> {
     pub status: &'a PodStatus,
     /// Sandbox, network and volumes are there.
     pub set_up: bool,
+    /// Which of its sandboxes that is, once it is there: after a reboot the pod gets another one, and
+    /// its init containers run again.
+    pub sandbox: Option<u32>,
     /// Set-up failed and is tried again then.
     pub set_up_retry: Option<Timestamp>,
     /// Its containers.
@@ -67,6 +70,18 @@ pub struct Facts<'a> {
     pub torn_down: bool,
     /// Now.
     pub now: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    /// The newest attempt of a container, if it was made in the sandbox that is there now.
+    fn here(&self, name: &str) -> Option<&'a kobune_runtime::Container> {
+        let made_in = |c: &kobune_runtime::Container| {
+            let attempt = c.annotations.get(annotation::SANDBOX);
+            attempt.and_then(|a| a.parse().ok()).unwrap_or(0)
+        };
+        let current = self.known.current(name);
+        current.filter(|c| self.sandbox.is_none_or(|sandbox| made_in(c) == sandbox))
+    }
 }
 
 /// Why one container is killed.
@@ -167,7 +182,7 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
         return plan;
     }
     let mut starts = Vec::new();
-    kill_lost(facts, &mut plan);
+    kill_unstarted(facts, &mut plan);
     init_containers(facts, &stage, &mut plan, &mut starts);
     if stage.initialized {
         main_containers(facts, &mut plan, &mut starts);
@@ -194,8 +209,7 @@ impl Stage {
     fn of(facts: &Facts<'_>) -> Stage {
         let started = |c: &Container| {
             facts
-                .known
-                .current(&c.name)
+                .here(&c.name)
                 .is_some_and(|c| c.state != kobune_runtime::ContainerState::Created)
         };
         if facts.pod.main().iter().any(started) {
@@ -209,7 +223,7 @@ impl Stage {
             let role = init_role(container);
             let life = life(facts.known, facts.status, &container.name);
             // A new sandbox runs the init containers again.
-            let here = facts.known.current(&container.name);
+            let here = facts.here(&container.name);
             let passed = match (role, &life) {
                 (Role::Sidecar, Life::Running) => {
                     here.is_some_and(|c| facts.probes.started(&c.id, container.startup_probe.is_some()))
@@ -222,7 +236,9 @@ impl Stage {
             }
             let failed = match life {
                 Life::Ended { exit_code, .. } => {
-                    exit_code != 0 && !facts.pod.restarts(role, container, exit_code)
+                    (here.is_some() || !facts.set_up)
+                        && exit_code != 0
+                        && !facts.pod.restarts(role, container, exit_code)
                 }
                 _ => false,
             };
@@ -260,19 +276,15 @@ struct Wanted<'a> {
     after: Option<Timestamp>,
 }
 
-/// Containers that the runtime lost, or that were created by an earlier run and not started.
-fn kill_lost(facts: &Facts<'_>, plan: &mut Plan) {
+/// Containers that were created by an earlier run and not started.
+fn kill_unstarted(facts: &Facts<'_>, plan: &mut Plan) {
     for (_, container) in facts.pod.containers() {
         let Some(current) = facts.known.current(&container.name) else {
             continue;
         };
-        let lost = match current.state {
-            kobune_runtime::ContainerState::Created => {
-                facts.busy.starting.as_deref() != Some(container.name.as_str())
-            }
-            _ => false,
-        };
-        if lost && !facts.busy.stopping.contains_key(&current.id) {
+        let unstarted = current.state == kobune_runtime::ContainerState::Created
+            && facts.busy.starting.as_deref() != Some(container.name.as_str());
+        if unstarted && !facts.busy.stopping.contains_key(&current.id) {
             plan.steps.push(Step::Kill {
                 id: current.id.clone(),
                 name: container.name.clone(),
@@ -290,18 +302,13 @@ fn init_containers<'a>(facts: &Facts<'a>, stage: &Stage, plan: &mut Plan, starts
         if stage.initialized && role == Role::Init {
             continue;
         }
-        let here = facts.known.current(&container.name);
+        let here = facts.here(&container.name);
         let life = match here {
             Some(_) => life(facts.known, facts.status, &container.name),
             None => Life::Never,
         };
         match (role, life) {
             (_, Life::Never) => starts.push(Wanted {
-                role,
-                container,
-                after: None,
-            }),
-            (_, Life::Unknown) => starts.push(Wanted {
                 role,
                 container,
                 after: None,
@@ -332,7 +339,7 @@ fn main_containers<'a>(facts: &Facts<'a>, plan: &mut Plan, starts: &mut Vec<Want
         let role = Role::Main;
         match life(facts.known, facts.status, &container.name) {
             Life::Running => check_running(facts, role, container, plan),
-            Life::Never | Life::Unknown => starts.push(Wanted {
+            Life::Never => starts.push(Wanted {
                 role,
                 container,
                 after: None,

@@ -10,6 +10,7 @@ struct World {
     pod: Desired,
     status: PodStatus,
     set_up: bool,
+    sandbox: u32,
     known: Histories,
     probes: ProbeBook,
     crash: BackOff,
@@ -25,6 +26,7 @@ fn world(spec: Value) -> World {
         pod: pod(json!({"spec": spec})),
         status: PodStatus::default(),
         set_up: true,
+        sandbox: 0,
         known: Histories::default(),
         probes: ProbeBook::default(),
         crash: BackOff::kubelet(),
@@ -42,6 +44,7 @@ impl World {
             pod: &self.pod,
             status: &self.status,
             set_up: self.set_up,
+            sandbox: self.set_up.then_some(self.sandbox),
             set_up_retry: None,
             known: &self.known,
             probes: &self.probes,
@@ -300,4 +303,20 @@ fn an_active_deadline_wakes_the_worker() {
     w.status.start_time = Some(kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(90)));
     w.known.observe(container("a", 0, running()));
     assert_eq!(w.plan().wake_at, Some(at(150)));
+}
+
+#[test]
+fn a_new_sandbox_runs_the_init_containers_again() {
+    let spec =
+        json!({"initContainers": [{"name": "i", "image": "i"}], "containers": [{"name": "a", "image": "i"}]});
+    let mut w = world(spec);
+    w.known.observe(container("i", 0, exited(0, 1)));
+    w.known.observe(container("a", 0, exited(255, 2)));
+    assert_eq!(w.starts(), ["a"]);
+    w.sandbox = 1;
+    assert_eq!(w.starts(), ["i"]);
+    let mut again = container("i", 1, exited(0, 101));
+    again.annotations.insert(annotation::SANDBOX.into(), "1".into());
+    w.known.observe(again);
+    assert_eq!(w.starts(), ["a"]);
 }

@@ -41,6 +41,11 @@ fn revision(pod: &Pod) -> Option<u64> {
 }
 
 impl Report {
+    /// What moves with a clock that is set.
+    pub(super) fn deadlines(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.changed_at.iter_mut().chain(&mut self.retry_at)
+    }
+
     /// What the API has is where it begins.
     pub fn new(status: PodStatus) -> Self {
         Report {
@@ -130,7 +135,7 @@ impl Worker {
         if matches!(stop, Some(super::stopping::StopCause::Vanished)) {
             return None;
         }
-        if !(self.torn_down && self.pod.phase_is_terminal()) {
+        if !self.settled {
             let next = self.make_status(waiting, now);
             if next != self.report.latest {
                 self.report.latest = next;

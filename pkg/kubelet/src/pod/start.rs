@@ -33,6 +33,8 @@ pub struct Start {
     pub prepared: Prepared,
     /// A container of the same name whose state nobody knows; it goes first.
     pub lost: Option<String>,
+    /// The running container that an ephemeral one is to look at, or why it cannot.
+    pub target: Option<Result<String, String>>,
 }
 
 /// Why a container was not started.
@@ -61,8 +63,7 @@ impl Failure {
 }
 
 impl Start {
-    /// Starts it. `pulling_ends` is called once the image is there: from then on the work is not
-    /// given up half-way.
+    /// Starts it. Given up half-way, what was made is found by the record that the runtime keeps.
     pub async fn run(self) -> Result<Container, Failure> {
         let Some((role, spec)) = self.pod.container(&self.name) else {
             return Err(Failure::new(
@@ -233,6 +234,7 @@ impl Start {
             stdin_once: spec.stdin_once.unwrap_or(false),
             tty: spec.tty.unwrap_or(false),
             stop_signal: spec.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
+            process_namespace_of: self.target.clone().transpose()?,
             annotations: self.annotations(spec, image, termination),
         })
     }
@@ -267,12 +269,8 @@ impl Start {
             .termination_message_policy
             .clone()
             .unwrap_or_else(|| "File".into());
-        let shown = image
-            .tags
-            .first()
-            .or(spec.image.as_ref())
-            .cloned()
-            .unwrap_or_default();
+        let asked = spec.image.as_deref().unwrap_or_default();
+        let shown = shown_tag(&image.tags, asked).to_owned();
         let image_id = image.digests.first().unwrap_or(&image.id).clone();
         let pairs = [
             (annotation::HASH, definition_hash(spec)),
@@ -283,6 +281,7 @@ impl Start {
                 termination.to_string_lossy().into_owned(),
             ),
             (annotation::TERMINATION_POLICY, policy),
+            (annotation::SANDBOX, self.prepared.sandbox.attempt.to_string()),
             (annotation::GRACE, self.pod.termination_grace().to_string()),
         ];
         pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
@@ -346,5 +345,34 @@ impl Start {
         let mut failure = Failure::new("PostStartHookError", message);
         failure.container = self.context.runtime.container(&container.id).await.ok();
         Err(failure)
+    }
+}
+
+/// What `status.containerStatuses[].image` shows: the name asked for, as the runtime has it, though
+/// the image may have others.
+fn shown_tag<'a>(tags: &'a [String], asked: &'a str) -> &'a str {
+    let is_asked = |tag: &&String| {
+        let rest = tag.strip_suffix(asked);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    tags.iter()
+        .find(is_asked)
+        .or(tags.first())
+        .map_or(asked, String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_tag;
+
+    #[test]
+    fn the_name_that_was_asked_for_is_shown_of_an_image_that_has_several() {
+        let tags: Vec<String> = ["docker.io/library/busybox:1.35", "docker.io/library/busybox:1.36"]
+            .map(String::from)
+            .into();
+        assert_eq!(shown_tag(&tags, "busybox:1.36"), tags[1]);
+        assert_eq!(shown_tag(&tags, "docker.io/library/busybox:1.36"), tags[1]);
+        assert_eq!(shown_tag(&tags, "box:1.36"), tags[0]);
+        assert_eq!(shown_tag(&[], "busybox@sha256:0"), "busybox@sha256:0");
     }
 }

@@ -253,8 +253,10 @@ fn api_state(input: &StatusInput<'_>, container: &runtime::Container) -> ApiStat
             exit_code,
             oom_killed,
             message,
+            lost,
         } => {
             let reason = match (oom_killed, message, exit_code) {
+                _ if *lost => "Unknown",
                 (true, ..) => "OOMKilled",
                 (_, Some(_), _) => "StartError",
                 (_, _, 0) => "Completed",
@@ -274,9 +276,6 @@ fn api_state(input: &StatusInput<'_>, container: &runtime::Container) -> ApiStat
                 container_id: Some(format!("{}://{}", input.runtime, container.id)),
                 signal: None,
             })
-        }
-        runtime::ContainerState::Unknown => {
-            lost("The container could not be located when the pod was terminated")
         }
     }
 }

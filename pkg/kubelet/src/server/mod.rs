@@ -3,6 +3,7 @@
 //! Only the API server (and masters) may ask; it has done authorization for its own client already.
 
 mod logs;
+mod port_forward;
 mod route;
 mod stats;
 mod streaming;

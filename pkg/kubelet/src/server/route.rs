@@ -74,6 +74,9 @@ fn target(namespace: &str, pod: &str, uid: Option<&str>, container: &str) -> Tar
     }
 }
 
+/// The pairs of a query, as handlers see them.
+pub type Pairs = [(String, String)];
+
 /// The pairs of a query, decoded.
 pub fn query(query: Option<&str>) -> Vec<(String, String)> {
     let pairs = query.unwrap_or_default().split('&').filter(|p| !p.is_empty());
@@ -113,7 +116,7 @@ fn decode(text: &str) -> String {
 }
 
 /// The first value of a name.
-pub fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub fn value<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
     pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }
 

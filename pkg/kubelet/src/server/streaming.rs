@@ -1,22 +1,16 @@
-//! exec, attach, port-forward and run.
+//! exec, attach and run.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use kobune_runtime::{AttachSpec, ExecSpec};
-use tokio::net::TcpStream;
+use kobune_runtime::{AttachSpec, Error, ExecSpec, Runtime, Session};
 
-use super::route::{Target, value};
+use super::route::{Pairs, Target, value};
 use super::{Answer, Refusal, Server, full, text};
 use crate::exec::{self, Ended};
-use crate::streams::{Dial, Refused, RemoteOptions, port_forward, remote};
-
-type Pairs = [(String, String)];
+use crate::streams::{Refused, RemoteOptions, remote};
 
 /// `/run` is for small commands.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,66 +18,70 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 impl Server {
     pub(super) async fn exec(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         target: &Target,
         pairs: &Pairs,
     ) -> Result<Answer, Refusal> {
-        let container = self.running(target).await?;
-        let options = RemoteOptions::from_query(pairs);
-        let command: Vec<String> = commands(pairs);
+        let command = commands(pairs);
         if command.is_empty() {
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
                 "you must specify at least 1 command",
             ));
         }
-        let spec = ExecSpec {
-            command,
-            stdin: options.stdin,
-            tty: options.tty,
+        let open = |runtime: Arc<dyn Runtime>, id: String, options: RemoteOptions| async move {
+            let spec = ExecSpec {
+                command,
+                stdin: options.stdin,
+                tty: options.tty,
+            };
+            // What upstream's kubelet and containerd say before runc's own words.
+            runtime.exec(&id, &spec).await.map_err(|error| match error {
+                Error::Start { message } => Error::Start {
+                    message: format!(
+                        "error executing command in container: failed to exec in container: {message}"
+                    ),
+                },
+                other => other,
+            })
         };
-        let runtime = self.context.runtime.clone();
-        let open = move || async move { runtime.exec(&container.id, &spec).await };
-        answered(remote(&mut request, options, open))
+        self.session(request, target, pairs, open).await
     }
 
     pub(super) async fn attach(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         target: &Target,
         pairs: &Pairs,
     ) -> Result<Answer, Refusal> {
-        let container = self.running(target).await?;
-        let options = RemoteOptions::from_query(pairs);
-        let spec = AttachSpec {
-            stdin: options.stdin,
-            stdout: options.stdout,
-            stderr: options.stderr,
+        let open = |runtime: Arc<dyn Runtime>, id: String, options: RemoteOptions| async move {
+            let spec = AttachSpec {
+                stdin: options.stdin,
+                stdout: options.stdout,
+                stderr: options.stderr,
+            };
+            runtime.attach(&id, &spec).await
         };
-        let runtime = self.context.runtime.clone();
-        let open = move || async move { runtime.attach(&container.id, &spec).await };
-        answered(remote(&mut request, options, open))
+        self.session(request, target, pairs, open).await
     }
 
-    pub(super) async fn port_forward(
+    /// Joins the client to a session with a running container; `open` is asked for it after the
+    /// upgrade.
+    async fn session<F>(
         &self,
         mut request: Request<Incoming>,
         target: &Target,
         pairs: &Pairs,
-    ) -> Result<Answer, Refusal> {
-        let pod = self.pod(target)?;
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let internal =
-            |e: kobune_runtime::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string());
-        let sandboxes = self.context.runtime.sandboxes().await.map_err(internal)?;
-        let sandbox = sandboxes.into_iter().find(|s| s.id == uid).ok_or_else(|| {
-            Refusal::new(
-                StatusCode::NOT_FOUND,
-                format!("pod {:?} has no sandbox", target.pod),
-            )
-        })?;
-        let ports = ports(pairs);
-        answered(port_forward(&mut request, ports, dial(sandbox.network_namespace)))
+        open: impl FnOnce(Arc<dyn Runtime>, String, RemoteOptions) -> F + Send + 'static,
+    ) -> Result<Answer, Refusal>
+    where
+        F: Future<Output = kobune_runtime::Result<Session>> + Send + 'static,
+    {
+        let container = self.running(target).await?;
+        let options = RemoteOptions::from_query(pairs);
+        let runtime = self.context.runtime.clone();
+        let open = move || open(runtime, container.id, options);
+        answered(remote(&mut request, options, open))
     }
 
     pub(super) async fn run(&self, target: &Target, pairs: &Pairs) -> Result<Answer, Refusal> {
@@ -113,50 +111,9 @@ fn commands(pairs: &Pairs) -> Vec<String> {
         .collect()
 }
 
-fn ports(pairs: &Pairs) -> Vec<u16> {
-    let named = pairs.iter().filter(|(n, _)| n == "port" || n == "ports");
-    named
-        .flat_map(|(_, v)| v.split(','))
-        .filter_map(|p| p.parse().ok())
-        .collect()
-}
-
-fn answered(upgraded: Result<Response<()>, Refused>) -> Result<Answer, Refusal> {
+pub(super) fn answered(upgraded: Result<Response<()>, Refused>) -> Result<Answer, Refusal> {
     match upgraded {
         Ok(response) => Ok(response.map(|()| full(""))),
         Err(refused) => Err(Refusal::new(refused.status(), refused.to_string())),
     }
-}
-
-/// Connects to the pod's own loopback: in its network namespace, or the node's.
-fn dial(namespace: Option<PathBuf>) -> Dial {
-    Arc::new(move |port| {
-        let namespace = namespace.clone();
-        Box::pin(async move {
-            let Some(namespace) = namespace else {
-                return TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-            };
-            let (to, from) = tokio::sync::oneshot::channel();
-            // A thread of its own: it stays in the namespace it entered, and ends.
-            std::thread::Builder::new()
-                .name("port-forward".into())
-                .spawn(move || drop(to.send(connect_in(&namespace, port))))?;
-            let stream = from
-                .await
-                .map_err(|_| io::Error::other("connecting was given up"))??;
-            stream.set_nonblocking(true)?;
-            TcpStream::from_std(stream)
-        })
-    })
-}
-
-fn connect_in(namespace: &std::path::Path, port: u16) -> io::Result<std::net::TcpStream> {
-    let file = std::fs::File::open(namespace)?;
-    nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET)?;
-    let timeout = Duration::from_secs(10);
-    let connect =
-        |ip: std::net::IpAddr| std::net::TcpStream::connect_timeout(&SocketAddr::new(ip, port), timeout);
-    // As `localhost` is resolved: IPv4 first.
-    connect(Ipv4Addr::LOCALHOST.into())
-        .or_else(|first| connect(Ipv6Addr::LOCALHOST.into()).map_err(|_| first))
 }

@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub struct FakeNetwork {
     next: AtomicU8,
     pub attached: Mutex<HashSet<String>>,
+    /// Who writes it holds up all that leave.
+    pub detaching: tokio::sync::RwLock<()>,
 }
 
 #[async_trait::async_trait]
@@ -37,6 +39,7 @@ impl PodNetwork for FakeNetwork {
         Ok(vec![IpAddr::from([10, 42, 0, n])])
     }
     async fn detach(&self, pod_uid: &str, _: Option<&Path>) -> Result<(), NetworkError> {
+        let _free = self.detaching.read().await;
         self.attached.lock().unwrap().remove(pod_uid);
         Ok(())
     }

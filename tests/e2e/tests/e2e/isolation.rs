@@ -102,6 +102,42 @@ fn containers_of_a_pod_share_its_network_and_processes_on_request() {
 }
 
 #[test]
+fn an_ephemeral_container_sees_the_processes_of_its_target() {
+    let space = Space::new("debugged");
+    space.busybox("looked-at", "sleep 12345");
+    let debug = [
+        "debug",
+        "looked-at",
+        "--image=busybox",
+        "--image-pull-policy=Never",
+        "--target=main",
+        "--container=looks",
+        "--profile=general",
+        "--",
+        "sh",
+        "-c",
+        "ps; cat /proc/1/root/etc/hostname",
+    ];
+    space.kubectl(&debug).ok();
+    space.wait_field(
+        "pod/looked-at",
+        ".status.ephemeralContainerStatuses[0].state.terminated.reason",
+        "Completed",
+    );
+    let seen = space.kubectl(&["logs", "looked-at", "-c", "looks"]).ok();
+    assert!(
+        seen.contains("sleep 12345") && seen.contains("looked-at"),
+        "{seen}"
+    );
+    // Another one finds nothing to look at.
+    let mut debug = debug;
+    (debug[4], debug[5]) = ("--target=nobody", "--container=blind");
+    let refused = space.kubectl(&debug);
+    let shown = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(shown.contains("nobody"), "{shown}");
+}
+
+#[test]
 fn a_host_port_leads_into_the_pod() {
     let space = Space::new("isolation-hostport");
     space.apply(

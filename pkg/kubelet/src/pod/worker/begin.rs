@@ -53,12 +53,13 @@ impl Worker {
         self.retries.remove(&name);
         self.busy.starting = Some(name.clone());
         self.cancel_start = CancellationToken::new();
-        let unknown = |c: &&Container| c.state == ContainerState::Unknown;
+        let lost = |c: &&Container| matches!(c.state, ContainerState::Exited { lost: true, .. });
         let start = Start {
             context: self.context.clone(),
             pod: self.pod.clone(),
             attempt: next_attempt(&self.known, &self.report.latest, &name),
-            lost: self.known.current(&name).filter(unknown).map(|c| c.id.clone()),
+            lost: self.known.current(&name).filter(lost).map(|c| c.id.clone()),
+            target: self.target_of(&name),
             name: name.clone(),
             prepared,
         };
@@ -70,6 +71,23 @@ impl Worker {
             };
             Outcome::Started(name, started)
         });
+    }
+
+    /// The container that an ephemeral one names as its target.
+    fn target_of(&self, name: &str) -> Option<Result<String, String>> {
+        let mut ephemeral = self.pod.spec().ephemeral_containers.iter().flatten();
+        let target = ephemeral
+            .find(|c| c.name == name)?
+            .target_container_name
+            .as_ref()?;
+        let found = self.known.current(target);
+        Some(
+            match found.filter(|c| matches!(c.state, ContainerState::Running { .. })) {
+                Some(container) => Ok(container.id.clone()),
+                None if found.is_some() => Err(format!("container {target} is not running")),
+                None => Err(format!("unable to find target container {target}")),
+            },
+        )
     }
 
     fn begin_kill(&mut self, id: &str, message: String, grace: i64, reason: KillReason) {

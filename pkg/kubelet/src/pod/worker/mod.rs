@@ -11,6 +11,7 @@
 //! decides, begins, and sleeps until news, an outcome, or the time its plan named.
 
 mod begin;
+mod clock;
 mod logs;
 mod news;
 mod outcome;
@@ -28,6 +29,8 @@ use kobune_runtime::{Container, Sandbox};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use clock::Clock;
 
 use super::backoff::BackOff;
 use super::desired::Desired;
@@ -85,10 +88,14 @@ pub struct Worker {
     probing: HashMap<String, Running>,
     pub(super) prepared: Option<Prepared>,
     netns: Option<std::path::PathBuf>,
+    /// The sandbox that an earlier run made.
+    found_sandbox: Option<u32>,
     tokens: Arc<Mutex<TokenStore>>,
     references: Option<volume::References>,
     pub(super) stop: Option<Stop>,
     pub(super) torn_down: bool,
+    /// It had ended, and nothing of it was left, before this worker began: nothing new is known of it.
+    pub(super) settled: bool,
     crash: BackOff,
     pulls: BackOff,
     set_ups: BackOff,
@@ -104,6 +111,7 @@ pub struct Worker {
     told_back_off: BTreeMap<String, Timestamp>,
     delete_sent: bool,
     delete_retry: Option<Timestamp>,
+    clock: Clock,
     done: bool,
 }
 
@@ -121,9 +129,12 @@ impl Worker {
         let now = Timestamp::now();
         let report = Report::new(pod.pod().status.clone().unwrap_or_default());
         let has_folder = context.config.pod_dir(pod.uid()).exists();
+        let torn_down = sandbox.is_none() && !has_folder && containers.is_empty();
         let mut worker = Worker {
             netns: sandbox.as_ref().and_then(|s| s.network_namespace.clone()),
-            torn_down: sandbox.is_none() && !has_folder && containers.is_empty(),
+            found_sandbox: sandbox.as_ref().map(|s| s.attempt),
+            torn_down,
+            settled: torn_down && pod.phase_is_terminal(),
             known: Histories::default(),
             probes: ProbeBook::default(),
             probing: HashMap::new(),
@@ -146,6 +157,7 @@ impl Worker {
             told_back_off: BTreeMap::new(),
             delete_sent: false,
             delete_retry: None,
+            clock: Clock::new(now),
             done: false,
             context,
             pod,
@@ -254,7 +266,7 @@ impl Worker {
 
     /// Plans and begins what the plan says; answers when to look again.
     fn step(&mut self) -> Option<Timestamp> {
-        let now = Timestamp::now();
+        let now = self.now();
         self.soften_pull_errors(now);
         self.check_deadline(now);
         let mut plan = self.plan(now);
@@ -301,6 +313,7 @@ impl Worker {
             pod: &self.pod,
             status: &self.report.latest,
             set_up: self.prepared.is_some(),
+            sandbox: self.prepared.as_ref().map(|p| p.sandbox.attempt),
             set_up_retry: self.set_up_retry,
             known: &self.known,
             probes: &self.probes,

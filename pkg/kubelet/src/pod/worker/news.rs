@@ -9,9 +9,12 @@ use crate::pod::desired::{Desired, Role};
 use crate::pod::termination;
 use crate::probe::run::{Probed, start as start_probes};
 
+/// Why containers wait that the runtime could not start.
+const RUNTIME_ERRORS: [&str; 3] = ["ImageInspectError", "CreateContainerError", "RunContainerError"];
+
 impl Worker {
     pub(super) async fn read(&mut self, mail: Mail) {
-        let now = Timestamp::now();
+        let now = self.now();
         if let Some(pod) = mail.pod.and_then(Desired::new) {
             self.report.seen(pod.pod());
             let (old, new) = (&self.pod.pod().metadata, &pod.pod().metadata);
@@ -58,6 +61,10 @@ impl Worker {
         for container in listed {
             self.observe(container);
         }
+        // The runtime is back: what failed without it need not wait.
+        self.set_up_retry = None;
+        self.retries
+            .retain(|_, retry| !RUNTIME_ERRORS.contains(&retry.waiting.reason.as_str()));
     }
 
     pub(super) async fn look_at(&mut self, id: &str) {

@@ -7,16 +7,18 @@ use kobune_client::EventType;
 use kobune_runtime::Container;
 
 use super::{Outcome, Worker, logs};
-use crate::pod::plan::Retry;
+use crate::pod::plan::{Retry, crash_key};
 use crate::pod::setup::{Prepared, SetUpError};
 use crate::pod::start::Failure;
 
 /// A failed start that is no pull is tried again after this.
 const START_RETRY: Duration = Duration::from_secs(10);
+/// A container that ended as it was started is started again after this, the first time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(super) async fn finish(&mut self, outcome: Outcome) {
-        let now = Timestamp::now();
+        let now = self.now();
         match outcome {
             Outcome::SetUp(result) => self.set_up_done(result, now).await,
             Outcome::Volumes(result) => self.volumes_done(result, now),
@@ -53,6 +55,16 @@ impl Worker {
                 self.set_ups.forget("");
                 self.set_up_retry = None;
                 self.netns = prepared.sandbox.network_namespace.clone();
+                let now_there = Some(prepared.sandbox.attempt);
+                if self
+                    .found_sandbox
+                    .replace(prepared.sandbox.attempt)
+                    .is_some_and(|found| Some(found) != now_there)
+                {
+                    let message = "Pod sandbox changed, it will be killed and re-created.";
+                    self.context
+                        .tell(&self.pod, EventType::Normal, "SandboxChanged", message);
+                }
                 self.prepared = Some(prepared);
                 self.refresh_at = self.tokens.lock().await.next_renewal();
                 // An adopted pod's containers run already.
@@ -79,23 +91,13 @@ impl Worker {
                 self.observe(container);
             }
             Err(failure) => {
-                let image = self
-                    .pod
-                    .container(&name)
-                    .and_then(|(_, c)| c.image.clone())
-                    .unwrap_or_default();
+                let delay = self.retry_delay(&name, &failure, now);
                 if let Some(container) = failure.container {
                     self.observe(container);
                 } else {
                     // It may have been created when the start was given up.
                     self.look_for(&name).await;
                 }
-                let delay = if failure.pull {
-                    self.pull_errors.insert(name.clone(), now);
-                    self.pulls.next(&image, now, now)
-                } else {
-                    START_RETRY
-                };
                 if let Ok(at) = now.checked_add(delay) {
                     self.retries.insert(
                         name,
@@ -106,6 +108,23 @@ impl Worker {
                     );
                 }
             }
+        }
+    }
+
+    /// For how long a start that failed is not tried again.
+    fn retry_delay(&mut self, name: &str, failure: &Failure, now: Timestamp) -> Duration {
+        let spec = self.pod.container(name).map(|(_, spec)| spec);
+        if failure.pull {
+            self.pull_errors.insert(name.to_owned(), now);
+            let image = spec.and_then(|spec| spec.image.as_deref());
+            return self.pulls.next(image.unwrap_or_default(), now, now);
+        }
+        // A container that ended is started again at once; from the second time on the crash back-off
+        // holds it up, and the failure is shown for a while before that is.
+        let ended = failure.container.is_some();
+        match spec.is_some_and(|spec| ended && !self.crash.knows(&crash_key(spec))) {
+            true => FIRST_RETRY,
+            false => START_RETRY,
         }
     }
 
