@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     AttachSpec, Container, ContainerEvent, ContainerEventKind, ContainerSpec, ContainerState, Error,
-    ExecSpec, FilesystemUsage, Image, ProgressSink, PullRequest, Resources, Result, Runtime, Sandbox,
-    SandboxSpec, Session, Stats, Version,
+    ExecSpec, FilesystemUsage, Image, Progress, ProgressSink, PullRequest, Resources, Result, Runtime,
+    Sandbox, SandboxSpec, Session, Stats, Version,
 };
 
 /// What a command in a container answers: exit code and output.
@@ -39,6 +39,7 @@ pub struct FakeRuntime {
     state: Arc<Mutex<State>>,
     events: broadcast::Sender<ContainerEvent>,
     script: Arc<Mutex<Arc<Script>>>,
+    pulls_held: watch::Sender<bool>,
 }
 
 impl Default for FakeRuntime {
@@ -55,6 +56,7 @@ impl FakeRuntime {
             state: Arc::default(),
             events: broadcast::channel(1024).0,
             script: Arc::new(Mutex::new(script)),
+            pulls_held: watch::Sender::new(false),
         }
     }
 
@@ -81,6 +83,11 @@ impl FakeRuntime {
     /// An image that can be pulled.
     pub fn add_to_registry(&self, name: &str) {
         self.state().registry.insert(name.to_owned());
+    }
+
+    /// Pulls stop after a part, or go on.
+    pub fn hold_pulls(&self, held: bool) {
+        self.pulls_held.send_replace(held);
     }
 
     /// What commands run with exec answer; the script gets the container's name and the command.
@@ -386,7 +393,17 @@ impl Runtime for FakeRuntime {
         Ok(Stats::default())
     }
 
-    async fn pull_image(&self, request: &PullRequest, _: ProgressSink) -> Result<Image> {
+    async fn pull_image(&self, request: &PullRequest, progress: ProgressSink) -> Result<Image> {
+        let mut held = self.pulls_held.subscribe();
+        if *held.borrow() {
+            progress(Progress::Downloaded {
+                digest: "sha256:layer".into(),
+                bytes: 1 << 20,
+                total: 4 << 20,
+            });
+            // The sender lives as long as this runtime.
+            let _ = held.wait_for(|held| !held).await;
+        }
         let mut state = self.reached()?;
         let name = &request.reference;
         state.journal.push(format!("pull {name}"));

@@ -2,4 +2,5 @@
 
 pub mod credentials;
 pub mod gc;
+pub mod progress;
 pub mod pull;

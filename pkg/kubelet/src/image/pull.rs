@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kobune_client::EventType;
 use kobune_runtime::{Error, Image, PullRequest, RegistryAuth, Runtime};
 
+use super::progress::Tally;
 use crate::pod::backoff::go_duration;
 use crate::pod::plan::Waiting;
 
@@ -26,6 +27,12 @@ fn tag(image: &str) -> Option<&str> {
         .and_then(|l| l.split_once(':'))
         .map(|(_, tag)| tag)
 }
+
+/// Records events of a container.
+pub type Tell<'a> = dyn Fn(EventType, &str, String) + Send + Sync + 'a;
+
+/// Who waits for a large image hears of it so often.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why there is no image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +77,7 @@ impl Puller {
         &self,
         runtime: &dyn Runtime,
         need: Need<'_>,
-        tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
+        tell: &Tell<'_>,
     ) -> Result<Image, Failed> {
         let image = need.image;
         if need.policy != "Always"
@@ -93,7 +100,7 @@ impl Puller {
             auth: need.auth,
             force: need.policy == "Always",
         };
-        let pulled = runtime.pull_image(&request, Arc::new(|_| {})).await;
+        let pulled = pull(runtime, &request, tell).await;
         drop(guard);
         drop(gate);
         self.sweep();
@@ -133,27 +140,42 @@ impl Puller {
     }
 }
 
+/// Pulls, and says now and then how far that is.
+async fn pull(
+    runtime: &dyn Runtime,
+    request: &PullRequest,
+    tell: &Tell<'_>,
+) -> kobune_runtime::Result<Image> {
+    let tally = Arc::new(Tally::default());
+    let taking = Arc::clone(&tally);
+    let pulled = runtime.pull_image(request, Arc::new(move |progress| taking.take(progress)));
+    tokio::pin!(pulled);
+    loop {
+        tokio::select! {
+            pulled = &mut pulled => return pulled,
+            () = tokio::time::sleep(PROGRESS_PAUSE) => {
+                if let Some(news) = tally.news() {
+                    let message = format!("Pulling image {:?}: {news}", request.reference);
+                    tell(EventType::Normal, "Pulling", message);
+                }
+            }
+        }
+    }
+}
+
 fn millis(since: Instant) -> String {
     go_duration(std::time::Duration::from_millis(
         u64::try_from(since.elapsed().as_millis()).unwrap_or(0),
     ))
 }
 
-fn invalid_name(
-    image: &str,
-    error: &Error,
-    tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
-) -> Failed {
+fn invalid_name(image: &str, error: &Error, tell: &Tell<'_>) -> Failed {
     let message = format!("Failed to apply default image tag {image:?}: {error}");
     tell(EventType::Warning, "InspectFailed", message.clone());
     Failed::new("InvalidImageName", message, false)
 }
 
-async fn present(
-    runtime: &dyn Runtime,
-    image: &str,
-    tell: &(dyn Fn(EventType, &str, String) + Send + Sync),
-) -> Result<Option<Image>, Failed> {
+async fn present(runtime: &dyn Runtime, image: &str, tell: &Tell<'_>) -> Result<Option<Image>, Failed> {
     match runtime.image(image).await {
         Ok(Some(found)) => {
             let message = format!(
@@ -175,6 +197,34 @@ async fn present(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_takes_long_is_told_of() {
+        let runtime = kobune_runtime::fake::FakeRuntime::new();
+        runtime.add_to_registry("large");
+        runtime.hold_pulls(true);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (notes, release) = (Arc::clone(&told), runtime.clone());
+        let tell = move |_: EventType, reason: &str, message: String| {
+            if message.contains("MiB") {
+                release.hold_pulls(false);
+            }
+            notes.lock().unwrap().push(format!("{reason} {message}"));
+        };
+        let need = Need {
+            image: "large",
+            policy: "Always",
+            auth: Vec::new(),
+        };
+        Puller::default().ensure(&runtime, need, &tell).await.unwrap();
+        let told = told.lock().unwrap();
+        assert_eq!(told[0], "Pulling Pulling image \"large\"");
+        assert_eq!(
+            told[1],
+            "Pulling Pulling image \"large\": 1.0 of 4.0 MiB downloaded"
+        );
+        assert!(told[2].starts_with("Pulled Successfully pulled"), "{told:?}");
+    }
 
     #[test]
     fn the_default_policy_depends_on_the_tag() {

@@ -5,14 +5,15 @@ import json
 import sys
 import tarfile
 
-host, path, name, tag = sys.argv[1:]
+host, path, name, tag = sys.argv[1:5]
+account = {"Authorization": "Basic " + sys.argv[5]} if len(sys.argv) > 5 else {}
 tar = tarfile.open(path)
 read = lambda member: tar.extractfile(member).read()
 
 
 def call(method, url, body=None, kind="application/octet-stream"):
     connection = http.client.HTTPConnection(host)
-    connection.request(method, url, body, {"Content-Type": kind})
+    connection.request(method, url, body, {"Content-Type": kind, **account})
     answer = connection.getresponse()
     answer.read()
     if answer.status >= 300:
