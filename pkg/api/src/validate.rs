@@ -28,6 +28,7 @@ mod selector;
 mod service;
 mod storage;
 mod volume;
+mod warn;
 
 use crate::fields::FieldError;
 use crate::kinds::Kind;
@@ -35,6 +36,7 @@ use at::At;
 use serde_json::Value;
 
 pub use meta::name_errors;
+pub use warn::warnings;
 
 type Errors = Vec<FieldError>;
 

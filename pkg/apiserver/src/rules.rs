@@ -131,6 +131,14 @@ pub fn validate_update(kind: &Kind, part: &str, old: &Value, new: &Value) -> Vec
     }
 }
 
+/// Tells the caller what is doubtful in a good object. Callers in this process read no warnings.
+pub fn warn(call: &Call<'_>, old: Option<&Value>, new: &Value) {
+    if !call.near {
+        let warnings = validate::warnings(&call.row.kind, new, old);
+        warnings.into_iter().for_each(|warning| call.warn(warning));
+    }
+}
+
 /// A patch that was not applied, in upstream's codes: 400 for what is no patch, 422 for what does not
 /// fit the object.
 #[allow(clippy::needless_pass_by_value, reason = "the shape map_err wants")]

@@ -126,6 +126,7 @@ fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
 
 async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) -> Result<Bytes, Status> {
     validate(call, object)?;
+    rules::warn(call, None, object);
     let name = meta::name(object).to_owned();
     let key = call.row.key(call.info.namespace, &name);
     if let Some(there) = call.server.store.get(&key) {

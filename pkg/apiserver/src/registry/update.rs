@@ -97,6 +97,9 @@ pub async fn change(
         bump_generation(call, part, &old, &mut new);
         admission::update(call, part, &old, &mut new)?;
         validate(call, part, &old, &new)?;
+        if part.is_empty() {
+            rules::warn(call, Some(&old), &new);
+        }
         rules::track(call, Some(&old), &mut new, options, part);
         let reservation = call.row.strategy.reserve(call, Some(&old), &mut new)?;
         let goes = meta::metadata(&new).is_some_and(|_| delete::is_finished(call, &new));
