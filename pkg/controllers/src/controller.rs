@@ -127,6 +127,14 @@ pub fn already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
 }
 
+/// What the API server said, without what kube puts around it.
+pub fn answer(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The namespace is being deleted and takes nothing new: not a fault of the object.
 pub fn namespace_is_terminating(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else {

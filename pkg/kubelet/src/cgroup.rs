@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kobune_runtime::Resources;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 /// Where cgroups are mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +73,30 @@ impl Cgroups {
         }
     }
 
-    /// Removes a pod's cgroup, of whatever class it was.
+    /// Removes a pod's cgroup, of whatever class it was. What is still in it is killed, as upstream does: a
+    /// container that was made in the very moment in which its pod was to go, and never started.
     pub fn remove_pod(&self, root: &str, uid: &str) -> io::Result<()> {
-        CLASSES
+        CLASSES.iter().try_for_each(|class| {
+            let path = format!("{root}{class}/pod{uid}");
+            self.remove(&path).or_else(|_| {
+                self.kill(&path);
+                self.remove(&path)
+            })
+        })
+    }
+
+    fn kill(&self, path: &str) {
+        let relative = path.trim_start_matches('/');
+        let pids: BTreeSet<i32> = self
+            .mounts()
             .iter()
-            .try_for_each(|class| self.remove(&format!("{root}{class}/pod{uid}")))
+            .flat_map(|mount| processes(&mount.join(relative)))
+            .collect();
+        for pid in pids {
+            tracing::info!(pid, cgroup = path, "a process that its pod left behind is killed");
+            // One that has just ended is as good.
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     /// Pods' uids that have a cgroup below `root`, with its path.
@@ -216,6 +237,19 @@ fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
+/// The processes in a cgroup and in those below it.
+fn processes(dir: &Path) -> Vec<i32> {
+    let own = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let below = fs::read_dir(dir).into_iter().flatten().flatten();
+    let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    own.lines()
+        .filter_map(|line| line.parse().ok())
+        // 0 is a process of another pid namespace, and a signal to it one to ourselves.
+        .filter(|pid| *pid > 0)
+        .chain(below.flat_map(|entry| processes(&entry.path())))
+        .collect()
+}
+
 fn remove_tree(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -277,6 +311,21 @@ mod tests {
         );
         cgroups.remove_pod("/kubepods", "abc").unwrap();
         assert!(cgroups.pods("/kubepods").is_empty());
+    }
+
+    #[test]
+    fn what_a_pod_left_behind_is_killed() {
+        let root = tempfile::tempdir().unwrap();
+        let pod = root.path().join("kubepods/burstable/podabc");
+        fs::create_dir_all(pod.join("container")).unwrap();
+        let mut left = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(pod.join("cgroup.procs"), "0\n").unwrap();
+        fs::write(pod.join("container/cgroup.procs"), format!("{}\n", left.id())).unwrap();
+        // These are files, not a kernel's: the folder stays.
+        let cgroups = Cgroups::V2(root.path().into());
+        cgroups.remove_pod("/kubepods", "abc").unwrap_err();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(left.wait().unwrap().signal(), Some(9));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use self::plan::{Observed, Plan, Step};
 use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, delete_exactly,
+    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, answer, delete_exactly,
     namespace_is_terminating, unless_gone,
 };
 use crate::owner::{self, Claim};
@@ -181,7 +181,11 @@ impl Deployments {
             }
             Err(error) if namespace_is_terminating(&error) => Ok(Made::Yes),
             Err(error) => {
-                let message = format!("Failed to create new replica set {:?}: {error}", key.name);
+                let message = format!(
+                    "Failed to create new replica set {:?}: {}",
+                    key.name,
+                    answer(&error)
+                );
                 self.context.event(
                     deployment,
                     EventType::Warning,

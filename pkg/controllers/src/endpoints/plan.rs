@@ -32,7 +32,11 @@ pub fn wanted(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoints>)
         .filter(|pod| service_pods::is_endpoint(pod))
         .collect();
     pods.retain(|pod| publish || pod.metadata.deletion_timestamp.is_none());
-    pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    // As upstream's `LessEndpointAddress`: by the text of the address.
+    pods.sort_by(|a, b| {
+        let by_address = service_pods::address(a).cmp(&service_pods::address(b));
+        by_address.then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
+    });
     let cut = pods.len() > CAPACITY;
     for pod in pods.into_iter().take(CAPACITY) {
         let Some(ports) = ports(service, pod) else {
@@ -139,6 +143,23 @@ mod tests {
         assert_eq!(subsets[0].addresses.as_ref().unwrap()[0].ip, "10.0.0.1");
         assert_eq!(subsets[0].not_ready_addresses.as_ref().unwrap()[0].ip, "10.0.0.2");
         assert_eq!(subsets[0].ports.as_ref().unwrap()[0].port, 8080);
+    }
+
+    #[test]
+    fn addresses_stand_in_the_order_of_their_text() {
+        let web = service(json!({"ports": [{"port": 80}]}));
+        let pods = pods([
+            pod("a", "10.0.0.9", true),
+            pod("b", "10.0.0.2", true),
+            pod("c", "10.0.0.10", true),
+        ]);
+        let subsets = wanted(&web, &pods, None).subsets.unwrap();
+        let found = subsets[0]
+            .addresses
+            .iter()
+            .flatten()
+            .map(|address| address.ip.as_str());
+        assert_eq!(found.collect::<Vec<_>>(), ["10.0.0.10", "10.0.0.2", "10.0.0.9"]);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Taint eviction: a pod leaves a node with a NoExecute taint at once, or when its tolerationSeconds are
-//! over. Keys are pods.
+//! over, counted from when the two were first seen together. Keys are pods.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,7 +13,7 @@ use kobune_client::kube::api::{DeleteParams, Patch, PatchParams};
 use kobune_client::{Cache, Change, EventType, Key};
 use serde_json::json;
 
-use super::plan::{self, Eviction};
+use super::plan::{self, Tolerance};
 use crate::controller::{
     Context, Controller, Doing, Next, ReconcileError, Sources, delete_exactly, unless_gone,
 };
@@ -19,6 +23,8 @@ pub struct TaintEviction {
     context: Context,
     nodes: Cache<Node>,
     pods: Cache<Pod>,
+    /// Pods that have to leave some day: who they are, and since when that is so.
+    leaving: Mutex<HashMap<Key, (Option<String>, Instant)>>,
 }
 
 impl TaintEviction {
@@ -34,9 +40,36 @@ impl TaintEviction {
         let all = pods.clone();
         let nodes = sources.changes(nodes, move |change| match change {
             Change::Applied { object, previous } => pods_if_tainted(object, previous.as_deref(), &all),
-            Change::Deleted(_) => Vec::new(),
+            Change::Deleted(node) => pods_of(node, &all),
         });
-        TaintEviction { context, nodes, pods }
+        TaintEviction {
+            context,
+            nodes,
+            pods,
+            leaving: Mutex::default(),
+        }
+    }
+
+    /// Since when this pod has to leave some day: now, if it is news.
+    fn since(&self, key: &Key, pod: &Pod) -> Instant {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || (pod.metadata.uid.clone(), Instant::now());
+        let entry = leaving.entry(key.clone()).or_insert_with(fresh);
+        if entry.0 != pod.metadata.uid {
+            *entry = fresh();
+        }
+        entry.1
+    }
+
+    /// The pod need not leave (any more).
+    fn stays(&self, key: &Key, pod: Option<&Pod>) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_to_leave = leaving.remove(key).is_some();
+        if let Some(pod) = pod.filter(|_| was_to_leave) {
+            let message = format!("Cancelling deletion of Pod {key}");
+            self.context
+                .event(pod, EventType::Normal, "TaintManagerEviction", message);
+        }
     }
 
     async fn evict(&self, pod: &Pod) -> Result<(), ReconcileError> {
@@ -72,10 +105,13 @@ fn node_of(pod: &Pod) -> &str {
 
 /// The pods of a node whose evicting taints have changed.
 fn pods_if_tainted(node: &Node, previous: Option<&Node>, pods: &Cache<Pod>) -> Vec<Key> {
-    let taints = plan::evicting(node);
-    if taints.is_empty() || previous.is_some_and(|previous| plan::evicting(previous) == taints) {
+    if previous.map(plan::evicting).unwrap_or_default() == plan::evicting(node) {
         return Vec::new();
     }
+    pods_of(node, pods)
+}
+
+fn pods_of(node: &Node, pods: &Cache<Pod>) -> Vec<Key> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
     pods.filter(|_, pod| node_of(pod) == name)
         .iter()
@@ -91,15 +127,24 @@ impl Controller for TaintEviction {
             .get_key(key)
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         else {
+            self.stays(key, None);
             return Ok(Next::Changed);
         };
-        let Some(node) = self.nodes.get("", node_of(&pod)) else {
-            return Ok(Next::Changed);
+        let node = self.nodes.get("", node_of(&pod));
+        let taints = node.as_deref().map(plan::evicting).unwrap_or_default();
+        let left = match plan::tolerance(&pod, &taints) {
+            Tolerance::Forever => {
+                self.stays(key, Some(&pod));
+                return Ok(Next::Changed);
+            }
+            Tolerance::None => Duration::ZERO,
+            Tolerance::For(long) => long.saturating_sub(self.since(key, &pod).elapsed()),
         };
-        match plan::eviction(&pod, &plan::evicting(&node), Timestamp::now()) {
-            Eviction::Never => Ok(Next::Changed),
-            Eviction::In(left) => Ok(Next::After(left)),
-            Eviction::Now => self.evict(&pod).await.map(|()| Next::Changed),
+        if !left.is_zero() {
+            return Ok(Next::After(left));
         }
+        self.evict(&pod).await?;
+        self.stays(key, None);
+        Ok(Next::Changed)
     }
 }

@@ -13,6 +13,7 @@ pub const GRACE: Duration = Duration::from_secs(50);
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+const NOT_COUNTED: &str = "node.kubernetes.io/exclude-disruption";
 
 /// Conditions of a silent node that become Unknown.
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -72,15 +73,35 @@ pub fn silent(node: &Node, now: Timestamp) -> Option<Vec<NodeCondition>> {
     changed.then_some(conditions)
 }
 
+/// Whether a node counts when it is asked whether any is well (upstream's label for those that do not).
+fn counts(node: &Node) -> bool {
+    let labels = node.metadata.labels.as_ref();
+    !labels.is_some_and(|labels| labels.contains_key(NOT_COUNTED))
+}
+
+/// Whether pods may be sent away from nodes that are not well: not while none is, for then the fault is
+/// more likely here, and there is nowhere to go. A cluster's only node never loses its pods.
+pub fn may_evict<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> bool {
+    let mut counted = nodes.into_iter().filter(|node| counts(node)).peekable();
+    counted.peek().is_none() || counted.any(is_ready)
+}
+
+/// Whether the node says that it is well.
+pub fn is_ready(node: &Node) -> bool {
+    condition(node, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
 /// The taints the node should have; `None` when it has them. Taints that are not ours stay. Ready decides
-/// over not-ready and unreachable, the pressures and the cordon over theirs.
-pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
+/// over not-ready and unreachable, the pressures and the cordon over theirs; `evict` over what sends pods
+/// away ([`may_evict`]).
+pub fn taints(node: &Node, evict: bool, now: Timestamp) -> Option<Vec<Taint>> {
     let present = node
         .spec
         .as_ref()
         .and_then(|spec| spec.taints.clone())
         .unwrap_or_default();
-    let wanted = wanted(node);
+    let mut wanted = wanted(node);
+    wanted.retain(|(_, effect)| evict || *effect != "NoExecute");
     let is_ours = |taint: &Taint| {
         let keyed = |key: &str| taint.key == key;
         ((keyed(NOT_READY) || keyed(UNREACHABLE)) && taint.effect != "PreferNoSchedule")
@@ -152,49 +173,43 @@ pub fn evicting(node: &Node) -> Vec<&Taint> {
         .collect()
 }
 
-/// When a pod has to leave.
+/// For how long a pod stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Eviction {
+pub enum Tolerance {
     /// It tolerates all.
-    Never,
-    /// It does not tolerate one of the taints, or its time is up.
-    Now,
-    /// It tolerates them for this much longer.
-    In(Duration),
+    Forever,
+    /// It does not tolerate one of the taints.
+    None,
+    /// It tolerates them for this long, from when that was first seen.
+    For(Duration),
 }
 
 /// Decides for a pod on a node with these taints.
-pub fn eviction(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Eviction {
+pub fn tolerance(pod: &Pod, taints: &[&Taint]) -> Tolerance {
     let tolerations = pod
         .spec
         .as_ref()
         .and_then(|spec| spec.tolerations.as_deref())
         .unwrap_or_default();
-    let mut soonest: Option<i64> = None;
+    let mut shortest: Option<i64> = None;
     for taint in taints {
         let covering: Vec<&Toleration> = tolerations
             .iter()
             .filter(|toleration| covers(toleration, taint))
             .collect();
         if covering.is_empty() {
-            return Eviction::Now;
+            return Tolerance::None;
         }
         // The shortest of the tolerations that name a time counts.
-        let Some(seconds) = covering
+        let seconds = covering
             .iter()
-            .filter_map(|toleration| toleration.toleration_seconds)
-            .min()
-        else {
-            continue;
-        };
-        let since = taint.time_added.as_ref().map_or(now, |added| added.0);
-        let left = seconds.max(0) - (now.as_second() - since.as_second());
-        soonest = Some(soonest.map_or(left, |soonest| soonest.min(left)));
+            .filter_map(|toleration| toleration.toleration_seconds);
+        shortest = shortest.into_iter().chain(seconds).min();
     }
-    match soonest {
-        None => Eviction::Never,
-        Some(left) if left <= 0 => Eviction::Now,
-        Some(left) => Eviction::In(Duration::from_secs(left as u64)),
+    match shortest.map(u64::try_from) {
+        None => Tolerance::Forever,
+        Some(Ok(seconds)) if seconds > 0 => Tolerance::For(Duration::from_secs(seconds)),
+        Some(_) => Tolerance::None,
     }
 }
 
@@ -243,17 +258,20 @@ mod tests {
             json!({"taints": [
             {"key": NOT_READY, "effect": "NoSchedule"}, {"key": "mine", "effect": "NoExecute"}]}),
         );
-        assert_eq!(keys(&taints(&node, at(0)).unwrap()), [("mine", "NoExecute")]);
+        assert_eq!(
+            keys(&taints(&node, true, at(0)).unwrap()),
+            [("mine", "NoExecute")]
+        );
     }
 
     #[test]
     fn unknown_is_unreachable_and_false_is_not_ready() {
         assert_eq!(
-            keys(&taints(&node(Some("Unknown"), json!({})), at(0)).unwrap()),
+            keys(&taints(&node(Some("Unknown"), json!({})), true, at(0)).unwrap()),
             [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]
         );
         assert_eq!(
-            keys(&taints(&node(Some("False"), json!({})), at(0)).unwrap()),
+            keys(&taints(&node(Some("False"), json!({})), true, at(0)).unwrap()),
             [(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]
         );
     }
@@ -262,7 +280,7 @@ mod tests {
     fn a_cordon_is_a_taint_too() {
         let cordoned = node(Some("True"), json!({"unschedulable": true}));
         assert_eq!(
-            keys(&taints(&cordoned, at(0)).unwrap()),
+            keys(&taints(&cordoned, true, at(0)).unwrap()),
             [(UNSCHEDULABLE, "NoSchedule")]
         );
     }
@@ -274,7 +292,7 @@ mod tests {
             json!({"taints": [
             {"key": NOT_READY, "effect": "NoSchedule"}, {"key": NOT_READY, "effect": "NoExecute", "timeAdded": "1970-01-01T00:00:05Z"}]}),
         );
-        assert_eq!(taints(&node, at(100)), None);
+        assert_eq!(taints(&node, true, at(100)), None);
     }
 
     fn tolerating(tolerations: Value) -> Pod {
@@ -285,26 +303,52 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_leaves_when_its_tolerance_runs_out() {
+    fn pods_stay_where_no_node_is_well() {
+        let (well, silent) = (node(Some("True"), json!({})), node(Some("Unknown"), json!({})));
+        assert!(may_evict([&well, &silent]));
+        assert!(!may_evict([&silent]));
+        assert_eq!(
+            keys(&taints(&silent, false, at(0)).unwrap()),
+            [(UNREACHABLE, "NoSchedule")]
+        );
+        let tainted = node(
+            Some("Unknown"),
+            json!({"taints": [
+            {"key": UNREACHABLE, "effect": "NoSchedule"}, {"key": UNREACHABLE, "effect": "NoExecute"}]}),
+        );
+        assert_eq!(
+            keys(&taints(&tainted, false, at(0)).unwrap()),
+            [(UNREACHABLE, "NoSchedule")]
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_not_counted_keeps_nobody_from_leaving() {
+        let mut well = node(Some("True"), json!({}));
+        well.metadata.labels = Some([(NOT_COUNTED.to_owned(), String::new())].into());
+        let silent = node(Some("Unknown"), json!({}));
+        assert!(!may_evict([&well, &silent]));
+        assert!(may_evict([&well]));
+    }
+
+    #[test]
+    fn the_shortest_tolerance_counts() {
         let taint = Taint {
             key: NOT_READY.into(),
             effect: "NoExecute".into(),
             value: None,
-            time_added: Some(Time(at(0))),
+            time_added: None,
         };
-        let for_300 = tolerating(
-            json!([{"key": NOT_READY, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
-        );
+        let limited =
+            |seconds: Value| json!({"key": NOT_READY, "operator": "Exists", "tolerationSeconds": seconds});
+        let of = |tolerations: Value| tolerance(&tolerating(tolerations), &[&taint]);
         assert_eq!(
-            eviction(&for_300, &[&taint], at(100)),
-            Eviction::In(Duration::from_secs(200))
+            of(json!([limited(json!(300)), limited(json!(20))])),
+            Tolerance::For(Duration::from_secs(20))
         );
-        assert_eq!(eviction(&for_300, &[&taint], at(300)), Eviction::Now);
-        assert_eq!(eviction(&tolerating(json!([])), &[&taint], at(0)), Eviction::Now);
-        assert_eq!(
-            eviction(&tolerating(json!([{"operator": "Exists"}])), &[&taint], at(900)),
-            Eviction::Never
-        );
-        assert_eq!(eviction(&tolerating(json!([])), &[], at(900)), Eviction::Never);
+        assert_eq!(of(json!([limited(json!(-1))])), Tolerance::None);
+        assert_eq!(of(json!([])), Tolerance::None);
+        assert_eq!(of(json!([{"operator": "Exists"}])), Tolerance::Forever);
+        assert_eq!(tolerance(&tolerating(json!([])), &[]), Tolerance::Forever);
     }
 }

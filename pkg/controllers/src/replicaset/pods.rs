@@ -11,7 +11,8 @@ use kobune_client::{EventType, Key};
 use super::kinds::Replicated;
 use super::plan::{self, Desired, Failure};
 use crate::controller::{
-    Context, Doing, ReconcileError, already_exists, delete_exactly, namespace_is_terminating, unless_gone,
+    Context, Doing, ReconcileError, already_exists, answer, delete_exactly, namespace_is_terminating,
+    unless_gone,
 };
 use crate::expectations::Expectations;
 use crate::{names, owner};
@@ -184,12 +185,4 @@ async fn patch_owners(
         .await;
     let patched = unless_gone(patched).doing(|| format!("changing the owner of pod {key}"))?;
     Ok(patched.map(drop))
-}
-
-/// The API server's message without our wrapping.
-fn answer(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }

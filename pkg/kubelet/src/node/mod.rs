@@ -5,6 +5,7 @@
 
 pub mod machine;
 pub mod object;
+mod pressure;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::machine::{Disk, Machine, memory_available};
 use self::object::Health;
+use self::pressure::{Pressure, disk_is_low, memory_is_low};
 use crate::context::Context;
 use crate::image::gc::{self, Thresholds};
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 const LEASE_SECONDS: i32 = 40;
-/// Least free room: below it the node is under pressure.
-const MEMORY_LEAST: u64 = 100 << 20;
-const DISK_LEAST_PERCENT: u64 = 5;
 const RETRY: Duration = Duration::from_millis(200);
 
 struct Keeper {
@@ -39,6 +38,8 @@ struct Keeper {
     leases: Api<Lease>,
     status: NodeStatus,
     health: Health,
+    memory: Pressure,
+    disk: Pressure,
     uid: String,
     written_at: Instant,
     images: usize,
@@ -73,6 +74,8 @@ impl Keeper {
             leases,
             status: NodeStatus::default(),
             health: Health::default(),
+            memory: Pressure::default(),
+            disk: Pressure::default(),
             uid: String::new(),
             written_at: Instant::now(),
             images: 0,
@@ -215,14 +218,14 @@ impl Keeper {
         }
     }
 
-    async fn look(&self) -> Health {
+    async fn look(&mut self) -> Health {
         let runtime = self.context.runtime.version().await;
         let disk = Disk::of(&self.context.config.root_dir);
-        let low = |free: u64, all: u64| all > 0 && free < all / 100 * DISK_LEAST_PERCENT;
+        let now = Instant::now();
         Health {
             not_ready: runtime.err().map(|e| format!("container runtime is down: {e}")),
-            memory_pressure: memory_available() < MEMORY_LEAST,
-            disk_pressure: disk.is_some_and(|d| low(d.available, d.capacity) || low(d.inodes_free, d.inodes)),
+            memory_pressure: self.memory.see(memory_is_low(memory_available()), now),
+            disk_pressure: self.disk.see(disk.is_some_and(|disk| disk_is_low(&disk)), now),
             pid_pressure: false,
         }
     }

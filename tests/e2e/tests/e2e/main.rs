@@ -10,6 +10,7 @@ mod interaction;
 mod isolation;
 mod leftovers;
 mod lifecycle;
+mod node;
 mod power;
 mod service;
 mod shared;
