@@ -53,7 +53,7 @@ pub struct ServerArgs {
     /// Keep all state in this folder
     #[arg(long, short = 'd', default_value = "/var/lib/kobune", value_name = "FOLDER")]
     pub data_dir: PathBuf,
-    /// Listen on this address only (default: all)
+    /// Listen on this address only (default: all); pods reach a server on a loopback one by their gateway
     #[arg(long, value_name = "ADDRESS", value_parser = ipv4)]
     pub bind_address: Option<Ipv4Addr>,
     /// Serve the API on this port
@@ -123,27 +123,44 @@ pub struct ServerArgs {
     pub verbosity: u8,
 }
 
-/// Arguments of `kobune image`.
-#[derive(Debug, Args)]
-pub struct ImageArgs {
+/// Which of a machine's servers a subcommand is about: found as the server itself finds its flags.
+#[derive(Debug, Clone, Args)]
+pub struct WhichServer {
+    /// The server's configuration file; of its flags those count that this command has too
+    #[arg(
+        long,
+        short = 'c',
+        default_value = "/etc/kobune/config.yaml",
+        global = true,
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
     /// The server's state folder
     #[arg(
         long,
         short = 'd',
         default_value = "/var/lib/kobune",
-        env = "KOBUNE_DATA_DIR",
-        global = true
+        global = true,
+        value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,
-    /// The containerd to use, if it is not kobune's own
-    #[arg(long, env = "KOBUNE_CONTAINER_RUNTIME_ENDPOINT", global = true)]
+}
+
+/// Arguments of `kobune image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Which server's node
+    #[command(flatten)]
+    pub server: WhichServer,
+    /// The containerd to use (default: the one that the server uses)
+    #[arg(long, global = true, value_name = "SOCKET")]
     pub container_runtime_endpoint: Option<String>,
     /// Registry mirrors and credentials
     #[arg(
         long,
         default_value = "/etc/kobune/registries.yaml",
-        env = "KOBUNE_PRIVATE_REGISTRY",
-        global = true
+        global = true,
+        value_name = "FILE"
     )]
     pub private_registry: PathBuf,
     /// What to do
@@ -196,12 +213,12 @@ pub enum ImageCommand {
 /// Arguments of `kobune kubeconfig`.
 #[derive(Debug, Args)]
 pub struct KubeconfigArgs {
-    /// The server's state folder
-    #[arg(long, short = 'd', default_value = "/var/lib/kobune", env = "KOBUNE_DATA_DIR")]
-    pub data_dir: PathBuf,
-    /// Where clients reach the API
-    #[arg(long, default_value = "https://127.0.0.1:6443", value_name = "URL")]
-    pub server: String,
+    /// Which server
+    #[command(flatten)]
+    pub server: WhichServer,
+    /// Where clients reach the API (default: where those of this machine do)
+    #[arg(long = "server", value_name = "URL")]
+    pub url: Option<String>,
     /// Name of the cluster, the user and the context
     #[arg(long, default_value = "default", value_name = "NAME")]
     pub context: String,
@@ -216,20 +233,29 @@ pub struct KubeconfigArgs {
 /// Arguments of `kobune check-config`.
 #[derive(Debug, Args)]
 pub struct CheckConfigArgs {
-    /// The state folder that will be used
-    #[arg(long, short = 'd', default_value = "/var/lib/kobune", env = "KOBUNE_DATA_DIR")]
-    pub data_dir: PathBuf,
+    /// The server that is to run, or runs
+    #[command(flatten)]
+    pub server: WhichServer,
     /// The port that will be used
-    #[arg(long, default_value_t = 6443, env = "KOBUNE_HTTPS_LISTEN_PORT")]
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
     pub https_listen_port: u16,
+    /// The containerd that will be used (default: a private one)
+    #[arg(long, value_name = "SOCKET")]
+    pub container_runtime_endpoint: Option<String>,
+    /// Parts that will be done without
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub disable: Vec<String>,
 }
 
 /// Arguments of `kobune reset`.
 #[derive(Debug, Args)]
 pub struct ResetArgs {
-    /// The server's state folder
-    #[arg(long, short = 'd', default_value = "/var/lib/kobune", env = "KOBUNE_DATA_DIR")]
-    pub data_dir: PathBuf,
+    /// Which server
+    #[command(flatten)]
+    pub server: WhichServer,
+    /// The containerd with the pods, if it is not kobune's own (default: the one that the server used)
+    #[arg(long, value_name = "SOCKET")]
+    pub container_runtime_endpoint: Option<String>,
     /// Do it without asking
     #[arg(long)]
     pub yes: bool,

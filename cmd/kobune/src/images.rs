@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kobune_runtime::{Image, Progress, PullRequest, RegistryAuth, Runtime};
 
 use crate::cli::{ImageArgs, ImageCommand};
+use crate::notes;
 use crate::paths::Paths;
 
 /// Does what the command line says.
@@ -19,12 +20,11 @@ pub fn run(arguments: ImageArgs) -> Result<()> {
         .build()
         .context("starting tokio")?
         .block_on(async {
-            let paths = Paths::of(&arguments.data_dir);
-            let config = crate::node::containerd_config(
-                &paths,
-                arguments.container_runtime_endpoint.as_deref(),
-                &arguments.private_registry,
-            );
+            let paths = Paths::of(&arguments.server.data_dir);
+            let noted = || notes::CONTAINERD.read(&paths);
+            let endpoint = arguments.container_runtime_endpoint.or_else(noted);
+            let config =
+                crate::node::containerd_config(&paths, endpoint.as_deref(), &arguments.private_registry);
             let runtime = kobune_containerd::Containerd::connect(config)
                 .await
                 .context("reaching containerd (does `kobune server` run, with this --data-dir?)")?;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use kobune_pki::{Authority, CertifiedKey, Leaf};
 
 use crate::cli::KubeconfigArgs;
+use crate::notes;
 use crate::paths::Paths;
 
 /// The leaf of the cluster's administrator.
@@ -60,11 +61,12 @@ pub fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
 
 /// `kobune kubeconfig`.
 pub fn run(arguments: &KubeconfigArgs) -> Result<()> {
-    let folder = Paths::of(&arguments.data_dir).tls();
+    let paths = Paths::of(&arguments.server.data_dir);
+    let folder = paths.tls();
     if !folder.join("client-ca.key").exists() {
         bail!(
             "there is no cluster in {} yet: start `kobune server` first, or name its folder with --data-dir",
-            arguments.data_dir.display()
+            paths.data.display()
         );
     }
     let server = Authority::load_or_create(&folder, "server-ca", "kobune-server-ca")?;
@@ -76,14 +78,11 @@ pub fn run(arguments: &KubeconfigArgs) -> Result<()> {
             clients.issue(&Leaf::client(user, &groups))?
         }
     };
-    print!(
-        "{}",
-        render(
-            &arguments.server,
-            server.certificate_pem(),
-            &user,
-            &arguments.context
-        )
-    );
+    let noted = || notes::URL.read(&paths);
+    let url = arguments.url.clone().or_else(noted);
+    let url =
+        url.context("reading where the API is: start the server once more, or name it with --server")?;
+    let authority = server.certificate_pem();
+    print!("{}", render(&url, authority, &user, &arguments.context));
     Ok(())
 }

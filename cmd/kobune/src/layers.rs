@@ -19,18 +19,24 @@ struct Setting {
 }
 
 /// `arguments` (without the program's and the subcommand's name) with the settings of variables and
-/// files put before them. `command` is the subcommand as clap knows it.
+/// files put before them. `command` is the subcommand as clap knows it; variables and files speak to
+/// `server`, and to the others of those of its flags that they have too.
 ///
 /// Every setting is checked by itself first, so that an error names the variable, or the file and line.
 pub fn combine(
     command: &Command,
+    server: &Command,
     arguments: &[String],
     variables: &BTreeMap<String, String>,
 ) -> Result<Vec<String>> {
+    if argument(command, "config").is_none() {
+        return Ok(arguments.to_vec());
+    }
     let given = lenient(command, arguments);
-    let from_variables = variable_settings(command, variables);
+    let mut from_variables = variable_settings(server, variables);
+    from_variables.retain(|flag, _| argument(command, flag).is_some());
     for (flag, setting) in &from_variables {
-        check(command, flag, setting)?;
+        check(server, flag, setting)?;
     }
     let config = match (&given, from_variables.get("config")) {
         (Some(matches), None) => matches.get_one::<PathBuf>("config").cloned(),
@@ -47,9 +53,10 @@ pub fn combine(
             .as_ref()
             .is_some_and(|matches| on_command_line(matches, "config"))
             || from_variables.contains_key("config");
-        settings = file_settings(command, &config, named)?;
+        settings = file_settings(server, &config, named)?;
     }
     settings.extend(from_variables);
+    settings.retain(|flag, _| argument(command, flag).is_some());
     let mut combined = Vec::new();
     for (flag, setting) in settings {
         // What the command line says is left to it alone.
@@ -271,7 +278,46 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect();
-        combine(&server(), &arguments, &variables)
+        combine(&server(), &server(), &arguments, &variables)
+    }
+
+    #[test]
+    fn other_subcommands_take_the_flags_that_they_share_with_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, "data-dir: /srv/k\nnode-name: a\nwrite-kubeconfig: /k\n").unwrap();
+        let config = format!("--config={}", path.display());
+        let port = [("KOBUNE_HTTPS_LISTEN_PORT".to_owned(), "7001".to_owned())];
+        for line in ["reset", "image list", "kubeconfig", "check-config"] {
+            let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let command = Cli::command().find_subcommand(name).cloned().unwrap();
+            let words: Vec<String> = std::iter::once(config.as_str())
+                .chain(rest.split_whitespace())
+                .map(str::to_owned)
+                .collect();
+            let combined = combine(&command, &server(), &words, &port.clone().into()).unwrap();
+            let mut wanted = vec!["--data-dir=/srv/k".to_owned()];
+            if name == "check-config" {
+                wanted.push("--https-listen-port=7001".to_owned());
+            }
+            wanted.extend(words);
+            assert_eq!(combined, wanted, "{name}");
+        }
+        let version = Cli::command().find_subcommand("version").cloned().unwrap();
+        assert!(
+            combine(&version, &server(), &[], &port.into())
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_is_said_behind_a_nested_subcommand_counts() {
+        let image = Cli::command().find_subcommand("image").cloned().unwrap();
+        let words = ["list", "--data-dir=/srv/cli"].map(str::to_owned);
+        let variables = [("KOBUNE_DATA_DIR".to_owned(), "/srv/env".to_owned())];
+        let combined = combine(&image, &server(), &words, &variables.into()).unwrap();
+        assert_eq!(combined, words);
     }
 
     #[test]

@@ -2,22 +2,23 @@
 
 mod addons;
 mod check_config;
+mod claim;
 mod cli;
 mod completion;
 mod database;
-
 mod images;
 mod kubeconfig;
 mod layers;
 mod logging;
 mod machine;
 mod memory;
+mod node;
+mod notes;
 mod notify;
 mod paths;
 mod preload;
 mod reset;
-
-mod node;
+mod role;
 mod server;
 mod settings;
 mod supervise;
@@ -48,15 +49,15 @@ fn main() -> ExitCode {
 /// The command line with the settings of variables and configuration files put in.
 fn parse() -> Result<Cli> {
     let mut words: Vec<String> = std::env::args().collect();
-    if words.get(1).is_some_and(|word| word == "server") && !asks_for_help(&words) {
-        let server = Cli::command()
-            .find_subcommand("server")
-            .cloned()
-            .unwrap_or_default();
+    let cli = Cli::command();
+    let subcommand = words.get(1).and_then(|word| cli.find_subcommand(word));
+    if let (Some(subcommand), Some(server)) = (subcommand, cli.find_subcommand("server"))
+        && !asks_for_help(&words)
+    {
         let variables = std::env::vars()
             .filter(|(name, _)| name.starts_with("KOBUNE_"))
             .collect();
-        let combined = layers::combine(&server, &words[2..], &variables)?;
+        let combined = layers::combine(subcommand, server, &words[2..], &variables)?;
         words.truncate(2);
         words.extend(combined);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -76,7 +76,6 @@ pub async fn start(
     caches: Caches,
     runtime: Starting,
 ) -> Result<oneshot::Receiver<()>> {
-    note_pod_range(settings)?;
     let network = NodeNetwork::start(network_config(settings)?).context("preparing the node's network")?;
     let (links, shared) = (network.clone(), caches.clone());
     supervisor.start("services", |cancel| async move {
@@ -172,16 +171,4 @@ fn kubelet_port(settings: &Settings) -> Result<u16> {
     Ok(address
         .with_context(|| format!("listening on {}: is --node-ip this machine's?", settings.node_ip))?
         .port())
-}
-
-/// Where `kobune reset` finds the range whose routes it has to remove.
-pub fn pod_range_file(paths: &Paths) -> PathBuf {
-    paths.agent().join("cluster-cidr")
-}
-
-fn note_pod_range(settings: &Settings) -> Result<()> {
-    let file = pod_range_file(&settings.paths);
-    std::fs::create_dir_all(settings.paths.agent())
-        .and_then(|()| std::fs::write(&file, settings.flags.cluster_cidr.to_string()))
-        .with_context(|| format!("writing {}", file.display()))
 }

@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
+/// The file that says that the node is Ready.
+pub const READY: &str = "ready";
+
 /// Tells systemd that the service is up; nothing happens when systemd did not start us.
 pub fn service_ready() {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
@@ -22,7 +25,7 @@ pub fn service_ready() {
 
 /// Leaves a file that says that the node is Ready.
 pub fn node_ready(run: &Path) {
-    if let Err(error) = std::fs::write(run.join("ready"), b"") {
+    if let Err(error) = std::fs::write(run.join(READY), b"") {
         tracing::warn!(%error, folder = %run.display(), "the file `ready` could not be written");
     }
 }

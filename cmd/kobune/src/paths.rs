@@ -41,14 +41,19 @@ impl Paths {
         }
     }
 
+    /// What belongs to the control plane, and the lock of both.
+    pub fn server(&self) -> PathBuf {
+        self.data.join("server")
+    }
+
     /// The store.
     pub fn database(&self) -> PathBuf {
-        self.data.join("server/db")
+        self.server().join("db")
     }
 
     /// Keys and certificates.
     pub fn tls(&self) -> PathBuf {
-        self.data.join("server/tls")
+        self.server().join("tls")
     }
 
     /// What belongs to the node.

@@ -1,5 +1,6 @@
 //! `kobune reset`: ends all pods of a stopped server and removes what it made on this machine.
 //!
+//! In a containerd that is not kobune's own, what is in this server's namespace goes, and nothing else.
 //! Order: pods, network, private containerd, mounts, cgroups, folders. Each step is tried even if one
 //! before it failed, and nothing is touched that does not carry this server's name.
 
@@ -12,16 +13,17 @@ use kobune_network::{NodeNetwork, NodeNetworkConfig};
 use kobune_runtime::Runtime;
 
 use crate::cli::ResetArgs;
+use crate::notes;
 use crate::paths::Paths;
 
 /// Removes what the server with this state folder left.
 pub fn run(arguments: &ResetArgs) -> Result<()> {
-    let paths = Paths::of(&arguments.data_dir);
-    if !paths.data.join("server").exists() {
+    let paths = Paths::of(&arguments.server.data_dir);
+    if !paths.server().exists() {
         println!("there is nothing in {}", paths.data.display());
         return Ok(());
     }
-    let lock = paths.data.join("server/lock");
+    let lock = paths.server().join("lock");
     let lock = File::create(&lock).with_context(|| format!("opening {}", lock.display()))?;
     if lock.try_lock().is_err() {
         bail!("the server with this folder runs: stop it first");
@@ -30,13 +32,12 @@ pub fn run(arguments: &ResetArgs) -> Result<()> {
         bail!("nothing was removed");
     }
     kobune_pki::install_crypto();
-    let failures = tokio::runtime::Builder::new_multi_thread()
+    let mut failures = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("starting tokio")?
-        .block_on(remove(&paths));
-    let mut failures = failures;
+        .block_on(remove(&paths, arguments));
     failures.extend(unmount_below(&paths.data));
     failures.extend(unmount_below(&paths.run));
     failures.extend(remove_cgroups(&paths));
@@ -66,10 +67,10 @@ fn confirmed(data: &Path) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-async fn remove(paths: &Paths) -> Vec<anyhow::Error> {
+async fn remove(paths: &Paths, arguments: &ResetArgs) -> Vec<anyhow::Error> {
     let mut failures = Vec::new();
     if paths.agent().join("containerd").exists() {
-        failures.extend(remove_pods(paths).await.err());
+        failures.extend(remove_pods(paths, arguments).await.err());
     }
     if paths.agent().join("network").exists() {
         failures.extend(remove_network(paths).await.err());
@@ -77,8 +78,10 @@ async fn remove(paths: &Paths) -> Vec<anyhow::Error> {
     failures
 }
 
-async fn remove_pods(paths: &Paths) -> Result<()> {
-    let config = crate::node::containerd_config(paths, None, Path::new("/dev/null"));
+async fn remove_pods(paths: &Paths, arguments: &ResetArgs) -> Result<()> {
+    let endpoint = arguments.container_runtime_endpoint.clone();
+    let endpoint = endpoint.or_else(|| notes::CONTAINERD.read(paths));
+    let config = crate::node::containerd_config(paths, endpoint.as_deref(), Path::new("/dev/null"));
     let runtime = Containerd::connect_or_start(config)
         .await
         .context("reaching containerd")?;
@@ -96,6 +99,9 @@ async fn remove_pods(paths: &Paths) -> Result<()> {
     let mut outcome = Ok(());
     while let Some(removed) = removals.join_next().await {
         outcome = outcome.and(removed.context("removing a pod").flatten());
+    }
+    if endpoint.is_some() && !arguments.keep_data && outcome.is_ok() {
+        outcome = runtime.empty().await.context("removing the images");
     }
     runtime.uninstall().await;
     outcome
@@ -125,7 +131,7 @@ async fn remove_pod(runtime: &dyn Runtime, sandbox: &str) -> Result<()> {
 
 async fn remove_network(paths: &Paths) -> Result<()> {
     // Without the note the server never got as far as its network.
-    let noted = std::fs::read_to_string(crate::node::pod_range_file(paths));
+    let noted = notes::POD_RANGE.read(paths);
     let range: crate::values::Cidr = noted
         .as_deref()
         .unwrap_or("192.0.2.0/28")

@@ -5,7 +5,6 @@
 //!            containerd is started beside all this ──────────────┘
 //! ```
 
-use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +14,14 @@ use kobune_apiserver::ApiServer;
 use kobune_client::Caches;
 use kobune_client::kube::Client;
 use kobune_pki::{Authorities, Identity, Leaf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::claim::Claim;
 use crate::cli::ServerArgs;
 use crate::settings::Settings;
 use crate::supervise::Supervisor;
-use crate::{addons, database, kubeconfig, memory, node, notify, version};
+use crate::{addons, database, kubeconfig, memory, node, notify, role, version};
 
 /// Runs a server until it is told to stop.
 pub fn run(flags: ServerArgs) -> Result<()> {
@@ -34,7 +34,7 @@ pub fn run(flags: ServerArgs) -> Result<()> {
     memory::limit_arenas();
     raise_file_limit();
     kobune_pki::install_crypto();
-    let _lock = lock(&settings)?;
+    let _claim = Claim::take(&settings)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("kobune")
@@ -48,6 +48,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     // Nothing may touch the store before the port is ours: it says whether another server runs here.
     let listener = listen(&settings).await?;
+    let for_pods = settings.pods_door.map(|door| listen_for_pods(door, &settings));
     let runtime = node::start_runtime(&settings);
     let keys = Keys::load_or_create(&settings)?;
     let store = database::open(&settings.paths.database()).await?;
@@ -56,10 +57,14 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
 
     let api = ApiServer::new(keys.api_config(&settings)?, store.clone());
     api.bootstrap().await.context("preparing the API")?;
-    let serving = api.clone();
-    supervisor.start("api", |cancel| async move {
-        Ok(serving.serve(listener, cancel).await?)
-    });
+    for (name, listener) in [("api", Some(listener)), ("api for pods", for_pods.transpose()?)] {
+        let (Some(listener), serving) = (listener, api.clone()) else {
+            continue;
+        };
+        supervisor.start(name, |cancel| async move {
+            Ok(serving.serve(listener, cancel).await?)
+        });
+    }
     let text = kubeconfig::render(
         &settings.local_url(),
         keys.authorities.server.certificate_pem(),
@@ -78,11 +83,19 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     );
 
     let doors = Doors(api);
-    let caches = start_control_plane(&mut supervisor, &settings, &keys, &doors);
+    let caches = start_control_plane(&mut supervisor, &keys, &doors);
     addons::apply(&doors.component("system:kobune", &["system:masters"]), &settings).await?;
     let node = match runtime {
         None => None,
-        Some(runtime) => Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?),
+        Some(runtime) => {
+            let (client, name) = (
+                doors.component("system:kobune", &["system:masters"]),
+                settings.node_name.clone(),
+            );
+            let shared = caches.clone();
+            supervisor.start("role", |cancel| role::keep(client, shared, name, cancel));
+            Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?)
+        }
     };
     notify::service_ready();
     tracing::info!(
@@ -116,12 +129,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
 }
 
 /// The control plane's loops. The answer is the caches that they share.
-fn start_control_plane(
-    supervisor: &mut Supervisor,
-    settings: &Settings,
-    keys: &Keys,
-    doors: &Doors,
-) -> Caches {
+fn start_control_plane(supervisor: &mut Supervisor, keys: &Keys, doors: &Doors) -> Caches {
     let caches = Caches::new(
         doors.component("system:kube-controller-manager", &[]),
         tokio_util::sync::CancellationToken::new(),
@@ -140,7 +148,6 @@ fn start_control_plane(
         kobune_scheduler::run(client, shared, cancel).await;
         Ok(())
     });
-    let _ = settings;
     caches
 }
 
@@ -212,10 +219,7 @@ impl Keys {
         let authorities = self.authorities.clone();
         let flags = &settings.flags;
         Ok(kobune_apiserver::Config {
-            bind: SocketAddr::from((
-                flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-                flags.https_listen_port,
-            )),
+            bind: bind_address(flags),
             advertise: settings.advertise.into(),
             service_cidr: flags.service_cidr.to_string().parse().context("--service-cidr")?,
             node_port_range: flags.service_node_port_range.0.clone(),
@@ -237,37 +241,34 @@ impl Keys {
 }
 
 async fn listen(settings: &Settings) -> Result<TcpListener> {
-    let flags = &settings.flags;
-    let address = SocketAddr::from((
-        flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-        flags.https_listen_port,
-    ));
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listening on {address}: choose another with --https-listen-port or --bind-address, or stop what uses it")
-    })
+    let address = bind_address(&settings.flags);
+    TcpListener::bind(address)
+        .await
+        .with_context(|| busy_port(address))
 }
 
-/// Makes the server's folders and sees to it that they have one server only.
-fn lock(settings: &Settings) -> Result<File> {
-    let (data, run) = (settings.paths.data.join("server"), &settings.paths.run);
-    for folder in [&data, run] {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    }
-    let path = data.join("lock");
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-    if file.try_lock().is_err() {
-        bail!(
-            "another server runs with --data-dir {}: stop it, or give this one a folder of its own",
-            settings.paths.data.display()
-        );
-    }
-    // Left from the last run; scripts wait for it.
-    let _ = std::fs::remove_file(run.join("ready"));
-    std::fs::write(run.join("server.pid"), std::process::id().to_string())
-        .with_context(|| format!("writing into {}", run.display()))?;
-    std::fs::write(data.join("run"), run.as_os_str().as_encoded_bytes())
-        .with_context(|| format!("writing into {}", data.display()))?;
-    Ok(file)
+fn bind_address(flags: &ServerArgs) -> SocketAddr {
+    let address = flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    SocketAddr::from((address, flags.https_listen_port))
+}
+
+fn busy_port(address: SocketAddr) -> String {
+    format!(
+        "listening on {address}: choose another with --https-listen-port or --bind-address, or stop what uses it"
+    )
+}
+
+/// Listens on the pods' gateway, which may not be there yet.
+fn listen_for_pods(door: Ipv4Addr, settings: &Settings) -> Result<TcpListener> {
+    use nix::sys::socket::{setsockopt, sockopt::IpFreebind};
+    let address = SocketAddr::from((door, settings.flags.https_listen_port));
+    let socket = TcpSocket::new_v4().context("making a socket")?;
+    socket.set_reuseaddr(true).context("preparing a socket")?;
+    setsockopt(&socket, IpFreebind, &true).context("preparing a socket")?;
+    socket
+        .bind(address)
+        .and_then(|()| socket.listen(1024))
+        .with_context(|| busy_port(address))
 }
 
 /// Every connection and every log is a file; the usual soft limit of 1024 is too few.

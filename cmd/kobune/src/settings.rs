@@ -25,6 +25,9 @@ pub struct Settings {
     pub node_ip: Ipv4Addr,
     /// Where others reach the API.
     pub advertise: Ipv4Addr,
+    /// Where this node's pods reach an API that listens on a loopback address, which they cannot: their
+    /// gateway. Other machines have no route there.
+    pub pods_door: Option<Ipv4Addr>,
     /// This node's part of the pods' range.
     pub pod_cidr: Cidr,
     /// The cluster DNS' address.
@@ -36,9 +39,9 @@ pub struct Settings {
 impl Settings {
     /// Completes the flags with what this machine says, and checks them against each other.
     pub fn resolve(flags: ServerArgs) -> Result<Self> {
-        let node_ip = match flags
-            .node_ip
-            .or(flags.bind_address.filter(|address| !address.is_unspecified()))
+        let node_ip = match flags.node_ip.or(flags
+            .bind_address
+            .filter(|address| !address.is_unspecified() && !address.is_loopback()))
         {
             Some(address) => address,
             None => crate::machine::address()?,
@@ -55,12 +58,17 @@ impl Settings {
                 flags.service_cidr
             );
         }
+        let pod_cidr = flags.cluster_cidr.first_subnet(NODE_PREFIX);
+        let loopback = flags.bind_address.filter(Ipv4Addr::is_loopback);
+        let pods_door = loopback.filter(|_| !flags.disable_agent).map(|_| pod_cidr.nth(1));
+        let reachable = pods_door.or(loopback).unwrap_or(node_ip);
         Ok(Settings {
             paths: Paths::of(&flags.data_dir),
             node_name,
             node_ip,
-            advertise: flags.advertise_address.unwrap_or(node_ip),
-            pod_cidr: flags.cluster_cidr.first_subnet(NODE_PREFIX),
+            advertise: flags.advertise_address.unwrap_or(reachable),
+            pods_door,
+            pod_cidr,
             cluster_dns,
             dns: !flags
                 .disable
@@ -155,6 +163,19 @@ mod tests {
         assert_eq!(settings.cluster_dns.to_string(), "10.43.0.10");
         assert_eq!(settings.pod_cidr.to_string(), "10.42.0.0/24");
         assert_eq!(settings.local_url(), "https://127.0.0.1:6443");
+    }
+
+    #[test]
+    fn pods_reach_an_api_on_a_loopback_address_by_their_gateway() {
+        let settings = resolve(&["--bind-address=127.0.0.1", "--https-listen-port=7443"]).unwrap();
+        assert_eq!(settings.local_url(), "https://127.0.0.1:7443");
+        assert_eq!(settings.node_ip.to_string(), "192.0.2.7");
+        assert_eq!(settings.advertise.to_string(), "10.42.0.1");
+        assert_eq!(settings.pods_door, Some(settings.advertise));
+        // Without pods there is nobody to reach it.
+        let alone = resolve(&["--bind-address=127.0.0.1", "--disable-agent"]).unwrap();
+        assert_eq!((alone.pods_door, alone.advertise), (None, Ipv4Addr::LOCALHOST));
+        assert_eq!(resolve(&[]).unwrap().pods_door, None);
     }
 
     #[test]

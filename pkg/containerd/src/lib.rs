@@ -12,6 +12,7 @@ mod cgroup;
 mod connection;
 mod container;
 mod events;
+mod foreign;
 mod image;
 mod logs;
 mod namespaces;
@@ -204,6 +205,15 @@ impl Containerd {
             supervisor.stop().await;
         }
         self.sandboxes.close();
+    }
+
+    /// Takes this kobune's images, and all else it has in a containerd that is not its own, out of that.
+    /// The containers must be gone. For `reset`.
+    ///
+    /// # Errors
+    /// What containerd refused.
+    pub async fn empty(&self) -> Result<()> {
+        foreign::remove_namespace(&self.connection).await
     }
 
     /// The socket of the containerd in use.

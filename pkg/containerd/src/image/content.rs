@@ -192,12 +192,34 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins, or goes on where an earlier attempt with the same reference stopped. `expected` may
     /// be empty. `None`: the blob is there.
+    ///
+    /// All bytes may be there at once: an earlier attempt got as far as that, or another namespace of
+    /// this containerd has the blob and shares it. Then it only has to be committed; written to, it would
+    /// be another's bytes with ours behind them.
     pub(crate) async fn begin(
         lease: &Lease,
         reference: &str,
         expected: &str,
         total: u64,
     ) -> Result<Option<Self>> {
+        let begun = Self::open(lease, reference, expected, total).await?;
+        let writer = match begun {
+            Some(writer) if writer.is_whole() => writer,
+            other => return Ok(other),
+        };
+        if writer.commit(expected).await.is_ok() {
+            return Ok(None);
+        }
+        // Not the bytes that they should be.
+        abort(&lease.connection, reference).await;
+        Self::open(lease, reference, expected, total).await
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.expected.is_empty() && self.total > 0 && self.offset == self.total
+    }
+
+    async fn open(lease: &Lease, reference: &str, expected: &str, total: u64) -> Result<Option<Self>> {
         let (requests, mut receiver) = mpsc::channel::<WriteContentRequest>(2);
         let reference = format!("kobune-{reference}");
         let first = WriteContentRequest {

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod faults;
+mod foreign;
 mod images;
 mod interaction;
 mod isolation;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use kobune_test_support::eventually;
+use kobune_test_support::{Cluster, Options, eventually};
 
 use crate::shared::{Space, pod};
 
@@ -204,6 +204,30 @@ fn the_api_is_reached_from_inside() {
     let connect = format!("nc -w 2 {address} 443 </dev/null");
     let connected = space.exec("client", &["sh", "-c", &connect]).stderr;
     assert!(!connected.contains("can't connect"), "{connected}");
+}
+
+#[test]
+fn an_api_on_a_loopback_address_is_reached_from_inside() {
+    let own = Cluster::start(&Options {
+        images: vec!["busybox"],
+        flags: vec!["--bind-address=127.0.0.1".into()],
+        ..Options::default()
+    });
+    own.apply("default", &pod("client", "sleep 1000", "")).ok();
+    own.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"])
+        .ok();
+    let address = own
+        .kubectl(&["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"])
+        .ok();
+    // A gateway may answer for any address; only TLS answers plain text with an alert (0x15).
+    let ask = format!("echo hello | nc -w 2 {address} 443 | od -An -tx1");
+    let answer = own.kubectl(&["exec", "client", "--", "sh", "-c", &ask]).ok();
+    assert!(answer.trim_start().starts_with("15 03"), "{answer}");
+    // The node's address is for the kubelet: logs come by it.
+    own.kubectl(&["logs", "client"]).ok();
+    let node = "jsonpath={.items[0].status.addresses[0].address}";
+    let node = own.kubectl(&["get", "nodes", "-o", node]).ok();
+    assert!(TcpStream::connect((node.as_str(), own.port())).is_err(), "{node}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod python;
 mod quotas;
 mod shared;
 mod slices;
+mod subcommands;
 mod verbs;
 mod warnings;
 mod watches;
