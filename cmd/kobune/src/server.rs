@@ -16,6 +16,7 @@ use kobune_client::kube::Client;
 use kobune_pki::{Authorities, Identity, Leaf};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::claim::Claim;
 use crate::cli::ServerArgs;
@@ -47,8 +48,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     // Nothing may touch the store before the port is ours: it says whether another server runs here.
-    let listener = listen(&settings).await?;
-    let for_pods = settings.pods_door.map(|door| listen_for_pods(door, &settings));
+    let listeners = listen(&settings)?;
     let runtime = node::start_runtime(&settings);
     let keys = Keys::load_or_create(&settings)?;
     let store = database::open(&settings.paths.database()).await?;
@@ -57,75 +57,65 @@ async fn serve(settings: Settings, began: Instant) -> Result<()> {
 
     let api = ApiServer::new(keys.api_config(&settings)?, store.clone());
     api.bootstrap().await.context("preparing the API")?;
-    for (name, listener) in [("api", Some(listener)), ("api for pods", for_pods.transpose()?)] {
-        let (Some(listener), serving) = (listener, api.clone()) else {
-            continue;
-        };
-        supervisor.start(name, |cancel| async move {
+    for listener in listeners {
+        let serving = api.clone();
+        supervisor.start("api", |cancel| async move {
             Ok(serving.serve(listener, cancel).await?)
         });
     }
+    write_kubeconfig(&settings, &keys)?;
+    let milliseconds = began.elapsed().as_millis() as u64;
+    tracing::info!(milliseconds, url = settings.local_url(), "the API is up");
+
+    let doors = Doors(api);
+    let caches = start_control_plane(&mut supervisor, &keys, &doors);
+    addons::apply(&doors.own(), &settings).await?;
+    let node = match runtime {
+        None => None,
+        Some(runtime) => {
+            let (client, shared, name) = (doors.own(), caches.clone(), settings.node_name.clone());
+            supervisor.start("role", |cancel| role::keep(client, shared, name, cancel));
+            Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?)
+        }
+    };
+    notify::service_ready();
+    let hint = format!("export KUBECONFIG={}", settings.flags.write_kubeconfig.display());
+    tracing::info!(hint, "kubectl is ready to use");
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = supervisor.failed() => Err(anyhow!("a part of the server failed; the log says which")),
+        () = announce(node, &settings, began) => Ok(()),
+    };
+    tracing::info!("stopping; containers run on");
+    supervisor.stop().await;
+    store.close().await;
+    outcome
+}
+
+/// Tells when all is ready, and waits for ever.
+async fn announce(node: Option<oneshot::Receiver<()>>, settings: &Settings, began: Instant) {
+    if let Some(node) = node {
+        if node.await.is_err() {
+            // The kubelet ended; the supervisor tells.
+            return std::future::pending().await;
+        }
+        let milliseconds = began.elapsed().as_millis() as u64;
+        tracing::info!(milliseconds, "the node is Ready");
+    }
+    notify::node_ready(&settings.paths.run);
+    std::future::pending().await
+}
+
+fn write_kubeconfig(settings: &Settings, keys: &Keys) -> Result<()> {
     let text = kubeconfig::render(
         &settings.local_url(),
         keys.authorities.server.certificate_pem(),
         &keys.administrator,
         "default",
     );
-    kubeconfig::write(
-        &settings.flags.write_kubeconfig,
-        settings.flags.write_kubeconfig_mode.0,
-        &text,
-    )?;
-    tracing::info!(
-        milliseconds = began.elapsed().as_millis() as u64,
-        url = settings.local_url(),
-        "the API is up"
-    );
-
-    let doors = Doors(api);
-    let caches = start_control_plane(&mut supervisor, &keys, &doors);
-    addons::apply(&doors.component("system:kobune", &["system:masters"]), &settings).await?;
-    let node = match runtime {
-        None => None,
-        Some(runtime) => {
-            let (client, name) = (
-                doors.component("system:kobune", &["system:masters"]),
-                settings.node_name.clone(),
-            );
-            let shared = caches.clone();
-            supervisor.start("role", |cancel| role::keep(client, shared, name, cancel));
-            Some(node::start(&mut supervisor, &settings, &keys, &doors, caches, runtime).await?)
-        }
-    };
-    notify::service_ready();
-    tracing::info!(
-        hint = format!("export KUBECONFIG={}", settings.flags.write_kubeconfig.display()),
-        "kubectl is ready to use"
-    );
-    let ready = async {
-        if let Some(node) = node {
-            if node.await.is_err() {
-                // The kubelet ended; the supervisor tells.
-                std::future::pending::<()>().await;
-            }
-            tracing::info!(
-                milliseconds = began.elapsed().as_millis() as u64,
-                "the node is Ready"
-            );
-        }
-        notify::node_ready(&settings.paths.run);
-        std::future::pending::<()>().await
-    };
-    let outcome = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = supervisor.failed() => Err(anyhow!("a part of the server failed; the log says which")),
-        () = ready => Ok(()),
-    };
-    tracing::info!("stopping; containers run on");
-    supervisor.stop().await;
-    store.close().await;
-    outcome
+    let mode = settings.flags.write_kubeconfig_mode.0;
+    kubeconfig::write(&settings.flags.write_kubeconfig, mode, &text)
 }
 
 /// The control plane's loops. The answer is the caches that they share.
@@ -169,6 +159,11 @@ impl Doors {
             let (api, identity) = (api.clone(), identity.clone());
             async move { api.handle(identity, request).await }
         })
+    }
+
+    /// A client for what the server itself does.
+    fn own(&self) -> Client {
+        self.component("system:kobune", &["system:masters"])
     }
 
     /// A client for a component.
@@ -240,35 +235,37 @@ impl Keys {
     }
 }
 
-async fn listen(settings: &Settings) -> Result<TcpListener> {
-    let address = bind_address(&settings.flags);
-    TcpListener::bind(address)
-        .await
-        .with_context(|| busy_port(address))
-}
-
 fn bind_address(flags: &ServerArgs) -> SocketAddr {
     let address = flags.bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     SocketAddr::from((address, flags.https_listen_port))
 }
 
-fn busy_port(address: SocketAddr) -> String {
-    format!(
-        "listening on {address}: choose another with --https-listen-port or --bind-address, or stop what uses it"
-    )
+/// The API's sockets: one, and one on the pods' gateway when they could not reach that.
+fn listen(settings: &Settings) -> Result<Vec<TcpListener>> {
+    let own = bind_address(&settings.flags);
+    let for_pods = settings
+        .pods_door
+        .map(|door| SocketAddr::from((door, own.port())));
+    // The gateway is not there yet when a machine has just started.
+    let addresses = std::iter::once((own, false)).chain(for_pods.map(|address| (address, true)));
+    let listen = |(address, may_come): (SocketAddr, bool)| {
+        listen_on(address, may_come).with_context(|| {
+            format!(
+                "listening on {address}: choose another with --https-listen-port or --bind-address, or stop \
+                 what uses it"
+            )
+        })
+    };
+    addresses.map(listen).collect()
 }
 
-/// Listens on the pods' gateway, which may not be there yet.
-fn listen_for_pods(door: Ipv4Addr, settings: &Settings) -> Result<TcpListener> {
+fn listen_on(address: SocketAddr, may_come: bool) -> std::io::Result<TcpListener> {
     use nix::sys::socket::{setsockopt, sockopt::IpFreebind};
-    let address = SocketAddr::from((door, settings.flags.https_listen_port));
-    let socket = TcpSocket::new_v4().context("making a socket")?;
-    socket.set_reuseaddr(true).context("preparing a socket")?;
-    setsockopt(&socket, IpFreebind, &true).context("preparing a socket")?;
-    socket
-        .bind(address)
-        .and_then(|()| socket.listen(1024))
-        .with_context(|| busy_port(address))
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    setsockopt(&socket, IpFreebind, &may_come)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 /// Every connection and every log is a file; the usual soft limit of 1024 is too few.

@@ -5,6 +5,7 @@
 //!
 //! **Invariant**: nothing here runs unless a watch or a deadline wakes it.
 
+mod answers;
 pub mod controller;
 mod deployment;
 mod disruption;

@@ -8,7 +8,8 @@ use kobune_client::kube::Api;
 use kobune_client::kube::api::PostParams;
 use kobune_client::{Cache, Change, Key};
 
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, unless_gone};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 
 /// See the module.
 pub struct ResourceQuotas {

@@ -6,9 +6,8 @@ use kobune_client::kube::Api;
 use kobune_client::kube::api::{ObjectMeta, PostParams};
 use kobune_client::{Cache, Key};
 
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, namespace_is_terminating,
-};
+use crate::answers::{already_exists, namespace_is_terminating};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 
 const NAME: &str = "default";
 

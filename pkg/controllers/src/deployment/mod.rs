@@ -23,10 +23,8 @@ use kobune_client::{Cache, EventType, Key};
 use serde_json::json;
 
 use self::plan::{Observed, Plan, Step};
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, already_exists, answer, delete_exactly,
-    namespace_is_terminating, unless_gone,
-};
+use crate::answers::{already_exists, answer, delete_exactly, namespace_is_terminating, unless_gone};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::owner::{self, Claim};
 use crate::pace::Pace;
 use crate::pod;

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use kobune_client::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use kobune_client::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use kobune_client::k8s_openapi::api::core::v1::PodTemplateSpec;
+use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::names;
+use crate::{names, owner};
 
 /// The label by which the pods of different revisions are told apart.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -77,6 +78,51 @@ pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'
             (&a.metadata.creation_timestamp, &a.metadata.name)
                 .cmp(&(&b.metadata.creation_timestamp, &b.metadata.name))
         })
+}
+
+/// The ReplicaSet of the current template, without size and annotations.
+pub fn new_set(deployment: &Deployment) -> ReplicaSet {
+    let spec = deployment.spec.clone().unwrap_or_default();
+    let collisions = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.collision_count);
+    let hash = hash(&spec.template, collisions);
+    let mut pods = spec.template;
+    let labels = pods
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
+    labels.insert(HASH_LABEL.into(), hash.clone());
+    let mut selector = spec.selector;
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
+    ReplicaSet {
+        metadata: ObjectMeta {
+            name: Some(format!(
+                "{}-{hash}",
+                deployment.metadata.name.as_deref().unwrap_or_default()
+            )),
+            namespace: deployment.metadata.namespace.clone(),
+            labels: pods.metadata.as_ref().and_then(|meta| meta.labels.clone()),
+            owner_references: Some(vec![owner::controller_reference(
+                "apps/v1",
+                "Deployment",
+                &deployment.metadata,
+            )]),
+            ..Default::default()
+        },
+        spec: Some(ReplicaSetSpec {
+            replicas: Some(0),
+            min_ready_seconds: spec.min_ready_seconds,
+            selector,
+            template: Some(pods),
+        }),
+        status: None,
+    }
 }
 
 #[cfg(test)]

@@ -18,9 +18,8 @@ use kobune_client::kube::core::SelectorExt;
 use kobune_client::kube::{self, Api};
 use kobune_client::{Cache, EventType, Key};
 
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, is_not_found, unless_gone,
-};
+use crate::answers::{is_not_found, unless_gone};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::{kinds, owner};
 use plan::Counts;
 

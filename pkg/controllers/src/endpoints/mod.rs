@@ -10,7 +10,8 @@ use kobune_client::kube::Api;
 use kobune_client::kube::api::{DeleteParams, PostParams};
 use kobune_client::{Cache, Key};
 
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, unless_gone};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::service_pods;
 
 /// The Endpoints controller.
@@ -88,7 +89,7 @@ impl Controller for EndpointsController {
                 let created = api.create(&PostParams::default(), &wanted).await;
                 if !created
                     .as_ref()
-                    .is_err_and(crate::controller::namespace_is_terminating)
+                    .is_err_and(crate::answers::namespace_is_terminating)
                 {
                     created.doing(|| format!("creating the endpoints {key}"))?;
                 }

@@ -13,7 +13,8 @@ use kobune_client::kube::api::{DeleteParams, PostParams};
 use kobune_client::{Cache, Change, Key};
 
 use super::plan::{MANAGED_BY, SERVICE_NAME, Writes};
-use crate::controller::{Context, Doing, ReconcileError, Sources, namespace_is_terminating, unless_gone};
+use crate::answers::{namespace_is_terminating, unless_gone};
+use crate::controller::{Context, Doing, ReconcileError, Sources};
 
 /// For each Service the slices written, by name, with the version that must be seen (none: deleted).
 type Unseen = Arc<Mutex<HashMap<Key, HashMap<String, Option<u64>>>>>;

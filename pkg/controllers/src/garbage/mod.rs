@@ -25,9 +25,8 @@ use tokio::sync::watch;
 
 use self::graph::{Dependent, FOREGROUND, Graph, Identity, Node, ORPHAN};
 use self::plan::{Action, OwnerState};
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, is_not_found, unless_gone,
-};
+use crate::answers::{is_not_found, unless_gone};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::kinds::Kind;
 
 /// What the watches and the workers share.

@@ -9,7 +9,7 @@ use kobune_client::kube::api::{DeleteParams, ListParams};
 use kobune_client::kube::{self, Api, Client, ResourceExt};
 
 use super::plan::{Finding, Remains};
-use crate::controller::unless_gone;
+use crate::answers::unless_gone;
 use crate::kinds::Kind;
 
 /// Kinds emptied at once.

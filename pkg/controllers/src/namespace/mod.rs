@@ -16,7 +16,8 @@ use kobune_client::kube::api::PostParams;
 use kobune_client::{Cache, Change, Key};
 
 use self::plan::{FINALIZER, Finding};
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, unless_gone};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::kinds;
 
 /// The controller.

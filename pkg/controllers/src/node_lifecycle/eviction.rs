@@ -14,9 +14,8 @@ use kobune_client::{Cache, Change, EventType, Key};
 use serde_json::json;
 
 use super::plan::{self, Tolerance};
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, delete_exactly, unless_gone,
-};
+use crate::answers::{delete_exactly, unless_gone};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 
 /// The controller.
 pub struct TaintEviction {

@@ -22,7 +22,8 @@ use kobune_client::kube::api::{Patch, PatchParams};
 use kobune_client::{Cache, Change, EventType, Key};
 use serde_json::json;
 
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, unless_gone};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use crate::pod;
 
 /// The namespace of the nodes' heartbeats.

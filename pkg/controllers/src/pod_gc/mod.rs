@@ -17,9 +17,8 @@ use kobune_client::kube::Api;
 use kobune_client::kube::api::{DeleteParams, Patch, PatchParams};
 use kobune_client::{Cache, Change, Key};
 
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, delete_exactly, keys_of_change, unless_gone,
-};
+use crate::answers::{delete_exactly, unless_gone};
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, keys_of_change};
 use crate::pod;
 
 /// A node must have been gone this long: it may only be renamed or registered anew.

@@ -18,9 +18,8 @@ use kobune_client::{Cache, Change, Key};
 
 use self::kinds::Replicated;
 use self::plan::{Desired, Failure, Scale};
-use crate::controller::{
-    Context, Controller, Doing, Next, ReconcileError, Sources, keys_of_change, unless_gone,
-};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, keys_of_change};
 use crate::expectations::Expectations;
 use crate::owner::{self, Claim};
 use crate::pace::Pace;

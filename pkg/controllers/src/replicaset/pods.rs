@@ -10,10 +10,8 @@ use kobune_client::{EventType, Key};
 
 use super::kinds::Replicated;
 use super::plan::{self, Desired, Failure};
-use crate::controller::{
-    Context, Doing, ReconcileError, already_exists, answer, delete_exactly, namespace_is_terminating,
-    unless_gone,
-};
+use crate::answers::{already_exists, answer, delete_exactly, namespace_is_terminating, unless_gone};
+use crate::controller::{Context, Doing, ReconcileError};
 use crate::expectations::Expectations;
 use crate::{names, owner};
 

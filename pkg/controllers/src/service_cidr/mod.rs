@@ -14,7 +14,8 @@ use kobune_client::kube::api::{Patch, PatchParams};
 use kobune_client::{Cache, Key};
 use serde_json::{Value, json};
 
-use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources, unless_gone};
+use crate::answers::unless_gone;
+use crate::controller::{Context, Controller, Doing, Next, ReconcileError, Sources};
 use plan::{Prefix, Seen, Step};
 
 const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
