@@ -26,6 +26,7 @@ mod schema;
 mod security;
 mod selector;
 mod service;
+mod signing;
 mod storage;
 mod volume;
 mod warn;
@@ -75,7 +76,7 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
         ("apps", _) | ("", "ReplicationController") => apps::status(kind, &root, &before, &mut errors),
         ("batch", "Job") => batch::job_status(&root, &mut errors),
         ("certificates.k8s.io", "CertificateSigningRequest") => {
-            cluster::signing_verdict(&root, &before, true, &mut errors);
+            signing::verdict(&root, &before, true, &mut errors);
         }
         _ => {}
     }
@@ -105,7 +106,7 @@ pub fn subresource_update(kind: &Kind, name: &str, new: &Value, old: &Value) -> 
         }
         ("CertificateSigningRequest", "approval") => {
             meta::update(&root, &before, &mut errors);
-            cluster::signing_verdict(&root, &before, false, &mut errors);
+            signing::verdict(&root, &before, false, &mut errors);
         }
         _ => meta::update(&root, &before, &mut errors),
     }

@@ -1,7 +1,7 @@
 //! RBAC, priority classes, webhooks, signing requests and the other kinds of the cluster.
 
 use super::at::At;
-use super::{Errors, selector};
+use super::{Errors, selector, signing};
 use crate::fields::FieldError;
 use crate::kinds::Kind;
 use crate::names;
@@ -24,7 +24,7 @@ pub(super) fn spec(kind: &Kind, root: &At<'_, '_>, errors: &mut Errors) {
             root.child("handler")
                 .require_valid(errors, names::dns1123_label_errors);
         }
-        ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(&spec, errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => signing::request(root, errors),
         (
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
@@ -135,85 +135,6 @@ fn priority_class(root: &At<'_, '_>, errors: &mut Errors) {
     }
     root.child("preemptionPolicy")
         .one_of_if_set(errors, &["PreemptLowerPriority", "Never"]);
-}
-
-fn signing_request(spec: &At<'_, '_>, errors: &mut Errors) {
-    let signer = spec.child("signerName");
-    if signer.require(errors, "") {
-        let parts = signer.text().split_once('/');
-        if parts.is_none_or(|(domain, path)| domain.is_empty() || path.is_empty()) {
-            signer.invalid(
-                errors,
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-            );
-        }
-    }
-    let usages = spec.child("usages");
-    usages.require(errors, "usages is required");
-    let duration = spec.child("expirationSeconds");
-    if duration.number().is_some_and(|s| s < 600) {
-        duration.invalid(
-            errors,
-            "may not specify a duration less than 600 seconds (10 minutes)",
-        );
-    }
-}
-
-/// The conditions and the certificate of a signing request: a verdict once given stays, there is one
-/// only, and so with the certificate, which is `settable` through the status and not with the approval.
-pub fn signing_verdict(root: &At<'_, '_>, before: &At<'_, '_>, settable: bool, errors: &mut Errors) {
-    const VERDICTS: [&str; 3] = ["Approved", "Denied", "Failed"];
-    let of = |request: &At<'_, '_>| -> Vec<String> {
-        let status = request.child("status");
-        let conditions = status.child("conditions");
-        let kinds = conditions
-            .items()
-            .map(|condition| condition.child("type").text().to_owned());
-        kinds.collect()
-    };
-    let (now, had) = (of(root), of(before));
-    let status = root.child("status");
-    let conditions = status.child("conditions");
-    for condition in conditions.items() {
-        let (kind, says) = (condition.child("type"), condition.child("status"));
-        kind.require(errors, "");
-        if says.require(errors, "") {
-            let allowed: &[&str] = if VERDICTS.contains(&kind.text()) {
-                &["True"]
-            } else {
-                &["False", "True", "Unknown"]
-            };
-            says.one_of_if_set(errors, allowed);
-        }
-    }
-    let count = |list: &[String], kind: &str| list.iter().filter(|known| *known == kind).count();
-    if count(&now, "Approved") > 0 && count(&now, "Denied") > 0 {
-        let last = now
-            .iter()
-            .rfind(|kind| matches!(kind.as_str(), "Approved" | "Denied"));
-        errors.push(FieldError::invalid(
-            conditions.path,
-            last.cloned().unwrap_or_default(),
-            "Approved and Denied conditions are mutually exclusive",
-        ));
-    }
-    for kind in VERDICTS {
-        if count(&now, kind) < count(&had, kind) {
-            conditions.forbid(
-                errors,
-                format!("updates may not remove a condition of type \"{kind}\""),
-            );
-        }
-    }
-    let had_status = before.child("status");
-    let (certificate, old) = (status.child("certificate"), had_status.child("certificate"));
-    if certificate.text() != old.text() {
-        if !settable {
-            certificate.forbid(errors, "updates may not set certificate content");
-        } else if !old.text().is_empty() {
-            certificate.forbid(errors, "updates may not modify existing certificate content");
-        }
-    }
 }
 
 fn webhook_errors(webhook: &At<'_, '_>, errors: &mut Errors) {

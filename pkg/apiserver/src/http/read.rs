@@ -14,6 +14,11 @@ pub const MAX_BODY: usize = 3 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much more is taken of a body that is refused, and for how long: a client that sends all before it
+/// listens would else see its connection break, not the answer.
+const DRAINED: usize = 32 * 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -37,7 +42,7 @@ pub async fn read(body: RequestBody) -> Result<Bytes, ReadError> {
         return Ok(Bytes::new());
     }
     if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(ReadError::TooLarge { limit: MAX_BODY });
+        return Err(too_large(body));
     }
     tokio::time::timeout(BODY_TIMEOUT, collect(body))
         .await
@@ -55,7 +60,7 @@ async fn collect(mut body: RequestBody) -> Result<Bytes, ReadError> {
         };
         length += data.len();
         if length > MAX_BODY {
-            return Err(ReadError::TooLarge { limit: MAX_BODY });
+            return Err(too_large(body));
         }
         match first.take() {
             None if rest.is_empty() => first = Some(data),
@@ -67,6 +72,22 @@ async fn collect(mut body: RequestBody) -> Result<Bytes, ReadError> {
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// Refuses a body; what still comes of it is dropped while the answer is on its way.
+fn too_large(mut body: RequestBody) -> ReadError {
+    let drain = async move {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > DRAINED {
+                return;
+            }
+        }
+    };
+    // Nobody waits for it: it ends with the body, the connection or the time.
+    drop(tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, drain)));
+    ReadError::TooLarge { limit: MAX_BODY }
 }
 
 #[cfg(test)]
@@ -88,5 +109,25 @@ mod tests {
         let body = Full::new(Bytes::from(vec![b' '; MAX_BODY + 1]));
         let body = body.map_err(|never| match never {}).boxed_unsync();
         assert!(matches!(read(body).await, Err(ReadError::TooLarge { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_still_comes_of_a_refused_body_is_taken() {
+        let (send, frames) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let frames = futures_util::stream::unfold(frames, |mut frames| async {
+            let data = frames.recv().await?;
+            Some((
+                Ok::<_, super::super::body::BoxError>(http_body::Frame::data(data)),
+                frames,
+            ))
+        });
+        let body = StreamBody::new(frames).boxed_unsync();
+        let large = Bytes::from(vec![b' '; MAX_BODY + 1]);
+        send.send(large).await.expect("it is read");
+        assert!(matches!(read(body).await, Err(ReadError::TooLarge { .. })));
+        for _ in 0..4 {
+            let more = Bytes::from_static(b"more");
+            assert!(send.send(more).await.is_ok(), "nobody reads on");
+        }
     }
 }
