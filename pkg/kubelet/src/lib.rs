@@ -110,7 +110,9 @@ pub async fn run_on(
         recorder: Recorder::new(client.clone(), "kubelet", &config.node_name),
         objects: objects::Objects::new(client.clone()),
         services: caches.get::<Service>(),
-        puller: image::pull::Puller::default(),
+        puller: image::pull::Puller::new(image::access::Access::open(
+            config.root_dir.join("image-pulls.json"),
+        )),
         cgroups: cgroup::Cgroups::detect().map_err(KubeletError::Cgroups)?,
         permits: Semaphore::new(config.parallel_starts),
         memory: i64::try_from(machine.memory).unwrap_or(i64::MAX),

@@ -62,6 +62,8 @@ pub enum Progress {
         digest: String,
         /// Digest and size in bytes of each blob that is missing.
         missing: Vec<(String, u64)>,
+        /// Which of the request's credentials the registry accepted; `None` if it wanted none of them.
+        credential: Option<usize>,
     },
     /// Bytes of one blob arrived.
     Downloaded {

@@ -124,7 +124,7 @@ impl Images {
         repository: &Repository,
         pull: &Arc<Pull>,
     ) -> Result<()> {
-        let (target, bytes) = repository.manifest(reference.identifier()).await?;
+        let ((target, bytes), credential) = repository.target(reference.identifier()).await?;
         content::write(lease, &target, &bytes).await?;
         let (blob, manifest) = self.choose(lease, repository, &target, bytes).await?;
         let mut missing = Vec::new();
@@ -137,6 +137,7 @@ impl Images {
         pull.tell(Progress::Resolved {
             digest: target.digest.clone(),
             missing,
+            credential,
         });
         self.blob(lease, repository, &manifest.config, pull).await?;
         let resolved = self.resolve(&target).await?;

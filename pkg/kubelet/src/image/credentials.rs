@@ -6,6 +6,8 @@ use kobune_runtime::RegistryAuth;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use super::access::Source;
+
 #[derive(Deserialize, Default)]
 struct DockerConfig {
     #[serde(default)]
@@ -24,17 +26,38 @@ struct Entry {
     identitytoken: String,
 }
 
+/// What a pod can show a registry, and where it has that from.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The Secret.
+    pub source: Source,
+    /// What is in it.
+    pub auth: RegistryAuth,
+}
+
 /// Credentials of the secrets that fit the image, the longest match first.
-pub fn fitting<'a>(secrets: impl Iterator<Item = &'a Secret>, image: &str) -> Vec<RegistryAuth> {
+pub fn fitting<'a>(secrets: impl Iterator<Item = &'a Secret>, image: &str) -> Vec<Credential> {
     let (registry, path) = registry_and_path(image);
-    let mut found: Vec<(usize, RegistryAuth)> = Vec::new();
-    for (server, entry) in secrets.flat_map(entries) {
-        if let Some(length) = fits(&server, &registry, &path) {
-            found.push((length, auth(entry)));
+    let mut found: Vec<(usize, Credential)> = Vec::new();
+    for secret in secrets {
+        for (server, entry) in entries(secret) {
+            if let Some(length) = fits(&server, &registry, &path) {
+                let (source, auth) = (source(secret), auth(entry));
+                found.push((length, Credential { source, auth }));
+            }
         }
     }
     found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-    found.into_iter().map(|(_, auth)| auth).collect()
+    found.into_iter().map(|(_, credential)| credential).collect()
+}
+
+fn source(secret: &Secret) -> Source {
+    let metadata = &secret.metadata;
+    Source {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
 }
 
 fn entries(secret: &Secret) -> BTreeMap<String, Entry> {
@@ -160,7 +183,7 @@ mod tests {
         let users = |image: &str| -> Vec<String> {
             fitting([&s].into_iter(), image)
                 .into_iter()
-                .map(|a| format!("{}:{}", a.username, a.password))
+                .map(|c| format!("{}:{}", c.auth.username, c.auth.password))
                 .collect()
         };
         assert_eq!(users("reg.example.com/team/app:1"), ["b:2", "a:1"]);

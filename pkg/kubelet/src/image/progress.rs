@@ -16,6 +16,8 @@ struct State {
     /// Bytes that have arrived and bytes in all, by blob.
     blobs: BTreeMap<String, (u64, u64)>,
     told: String,
+    /// The registry was asked, and accepted this of the credentials.
+    accepted: Option<Option<usize>>,
 }
 
 impl Tally {
@@ -23,13 +25,22 @@ impl Tally {
     pub fn take(&self, progress: Progress) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
-            Progress::Resolved { missing, .. } => {
+            Progress::Resolved {
+                missing, credential, ..
+            } => {
+                state.accepted = Some(credential);
                 let blobs = missing.into_iter().map(|(digest, size)| (digest, (0, size)));
                 state.blobs.extend(blobs);
             }
             Progress::Downloaded { digest, bytes, total } => drop(state.blobs.insert(digest, (bytes, total))),
             Progress::Unpacked { .. } => {}
         }
+    }
+
+    /// Which of the credentials the registry accepted; `None` if it was not asked.
+    pub fn accepted(&self) -> Option<Option<usize>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.accepted
     }
 
     /// `12.5 of 50.0 MiB downloaded`; `None` while there is nothing new to say.
@@ -69,6 +80,7 @@ mod tests {
         tally.take(Progress::Resolved {
             digest: "m".into(),
             missing: vec![("a".into(), 40 << 20), ("b".into(), 10 << 20)],
+            credential: None,
         });
         let downloaded = |digest: &str, bytes: u64, total: u64| {
             tally.take(Progress::Downloaded {

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kobune_client::EventType;
-use kobune_runtime::{Error, Image, PullRequest, RegistryAuth, Runtime};
+use kobune_runtime::{Error, Image, PullRequest, Runtime};
 
+use super::access::Access;
+use super::credentials::Credential;
 use super::progress::Tally;
 use crate::pod::backoff::go_duration;
 use crate::pod::plan::Waiting;
@@ -56,9 +58,9 @@ impl Failed {
 }
 
 /// Pulls images, each reference once at a time.
-#[derive(Default)]
 pub struct Puller {
     under_way: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    access: Access,
 }
 
 /// One container's need of an image.
@@ -68,10 +70,18 @@ pub struct Need<'a> {
     /// `imagePullPolicy`
     pub policy: &'a str,
     /// Credentials that fit.
-    pub auth: Vec<RegistryAuth>,
+    pub credentials: Vec<Credential>,
 }
 
 impl Puller {
+    /// A puller that knows who may use what is here.
+    pub fn new(access: Access) -> Self {
+        Puller {
+            under_way: Mutex::default(),
+            access,
+        }
+    }
+
     /// The image, pulled if it has to be. `tell` records events of the container.
     pub async fn ensure(
         &self,
@@ -80,27 +90,28 @@ impl Puller {
         tell: &Tell<'_>,
     ) -> Result<Image, Failed> {
         let image = need.image;
-        if need.policy != "Always"
-            && let Some(found) = present(runtime, image, tell).await?
-        {
-            return Ok(found);
+        if need.policy != "Always" {
+            let here = present(runtime, image, tell).await?;
+            if let Some(found) = here.filter(|found| self.allows(&need, found)) {
+                let message = format!(
+                    "Container image {image:?} already present on machine and can be accessed by the pod"
+                );
+                tell(EventType::Normal, "Pulled", message);
+                return Ok(found);
+            }
         }
         if need.policy == "Never" {
+            // Nor is it said that it is here, to who may not use it.
             let message = format!("Container image {image:?} is not present with pull policy of Never");
             tell(EventType::Warning, "ErrImageNeverPull", message.clone());
             return Err(Failed::new("ErrImageNeverPull", message, false));
         }
         let waited = Instant::now();
-        let gate = self.gate(image);
         tell(EventType::Normal, "Pulling", format!("Pulling image {image:?}"));
+        let gate = self.gate(image);
         let guard = gate.lock().await;
         let begun = Instant::now();
-        let request = PullRequest {
-            reference: image.to_owned(),
-            auth: need.auth,
-            force: need.policy == "Always",
-        };
-        let pulled = pull(runtime, &request, tell).await;
+        let pulled = self.pull(runtime, &need, tell).await;
         drop(guard);
         drop(gate);
         self.sweep();
@@ -129,6 +140,51 @@ impl Puller {
         }
     }
 
+    fn allows(&self, need: &Need<'_>, found: &Image) -> bool {
+        let sources = need
+            .credentials
+            .iter()
+            .map(|credential| credential.source.clone());
+        self.access
+            .allows(need.image, &found.id, &sources.collect::<Vec<_>>())
+    }
+
+    /// Pulls, and notes whose credentials opened the registry.
+    async fn pull(
+        &self,
+        runtime: &dyn Runtime,
+        need: &Need<'_>,
+        tell: &Tell<'_>,
+    ) -> kobune_runtime::Result<Image> {
+        // Somebody else may have brought it meanwhile, for himself.
+        let here = runtime.image(need.image).await?;
+        let request = PullRequest {
+            reference: need.image.to_owned(),
+            auth: need
+                .credentials
+                .iter()
+                .map(|credential| credential.auth.clone())
+                .collect(),
+            force: need.policy == "Always" || here.is_some_and(|found| !self.allows(need, &found)),
+        };
+        let begun = self.access.begin(need.image);
+        let tally = Arc::new(Tally::default());
+        let pulled = watched(runtime, &request, &tally, tell).await;
+        if let (Ok(found), Some(accepted)) = (&pulled, tally.accepted()) {
+            let credential = accepted.and_then(|number| need.credentials.get(number));
+            begun.brought(&found.id, credential.map(|credential| credential.source.clone()));
+        }
+        pulled
+    }
+
+    /// Forgets who may use images that are gone.
+    pub async fn forget_gone(&self, runtime: &dyn Runtime) {
+        if let Ok(images) = runtime.images().await {
+            self.access
+                .retain(&images.into_iter().map(|image| image.id).collect());
+        }
+    }
+
     fn gate(&self, image: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut gates = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         gates.entry(image.to_owned()).or_default().clone()
@@ -141,13 +197,13 @@ impl Puller {
 }
 
 /// Pulls, and says now and then how far that is.
-async fn pull(
+async fn watched(
     runtime: &dyn Runtime,
     request: &PullRequest,
+    tally: &Arc<Tally>,
     tell: &Tell<'_>,
 ) -> kobune_runtime::Result<Image> {
-    let tally = Arc::new(Tally::default());
-    let taking = Arc::clone(&tally);
+    let taking = Arc::clone(tally);
     let pulled = runtime.pull_image(request, Arc::new(move |progress| taking.take(progress)));
     tokio::pin!(pulled);
     loop {
@@ -177,14 +233,7 @@ fn invalid_name(image: &str, error: &Error, tell: &Tell<'_>) -> Failed {
 
 async fn present(runtime: &dyn Runtime, image: &str, tell: &Tell<'_>) -> Result<Option<Image>, Failed> {
     match runtime.image(image).await {
-        Ok(Some(found)) => {
-            let message = format!(
-                "Container image {image:?} already present on machine and can be accessed by the pod"
-            );
-            tell(EventType::Normal, "Pulled", message);
-            Ok(Some(found))
-        }
-        Ok(None) => Ok(None),
+        Ok(found) => Ok(found),
         Err(error @ Error::InvalidImageName { .. }) => Err(invalid_name(image, &error, tell)),
         Err(error) => {
             let message = format!("Failed to inspect image {image:?}: {error}");
@@ -214,9 +263,11 @@ mod tests {
         let need = Need {
             image: "large",
             policy: "Always",
-            auth: Vec::new(),
+            credentials: Vec::new(),
         };
-        Puller::default().ensure(&runtime, need, &tell).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let puller = Puller::new(Access::open(folder.path().join("pulls.json")));
+        puller.ensure(&runtime, need, &tell).await.unwrap();
         let told = told.lock().unwrap();
         assert_eq!(told[0], "Pulling Pulling image \"large\"");
         assert_eq!(

@@ -325,7 +325,10 @@ impl Keeper {
         };
         match gc::collect(&*self.context.runtime, thresholds).await {
             Ok(0) => {}
-            Ok(bytes) => tracing::info!(bytes, "freed disk space by removing unused images"),
+            Ok(bytes) => {
+                tracing::info!(bytes, "freed disk space by removing unused images");
+                self.context.puller.forget_gone(&*self.context.runtime).await;
+            }
             Err(error) => {
                 tracing::warn!(%error, "removing unused images failed");
                 self.tell("ImageGCFailed", &error.to_string());

@@ -123,7 +123,7 @@ impl Start {
         let need = pull::Need {
             image: name,
             policy: pull::policy(spec.image_pull_policy.as_deref(), name),
-            auth: credentials::fitting(secrets.secrets.values().map(|s| &**s), name),
+            credentials: credentials::fitting(secrets.secrets.values().map(|s| &**s), name),
         };
         let tell = |kind, reason: &str, message| self.tell(kind, reason, message);
         self.context

@@ -160,6 +160,26 @@ fn a_private_registry_opens_for_a_pull_secret() {
     }
     space.apply(&private("open", "right"));
     space.wait_ready("pod/open");
+    // Now it is here, and still not for everybody.
+    space.apply(&private("late", "wrong"));
+    assert!(
+        space
+            .wait_event("late", "Failed")
+            .contains("may require authorization")
+    );
+    space.apply(&private("never", "wrong").replace("IfNotPresent", "Never"));
+    assert!(
+        space
+            .wait_event("never", "ErrImageNeverPull")
+            .contains("is not present")
+    );
+    space.apply(&private("again", "right").replace("IfNotPresent", "Never"));
+    space.wait_ready("pod/again");
+    assert!(
+        space
+            .wait_event("again", "Pulled")
+            .contains("can be accessed by the pod")
+    );
 }
 
 /// Pushes the first image of an OCI or docker-archive tar with the registry's HTTP API, by a short

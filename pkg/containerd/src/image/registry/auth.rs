@@ -67,6 +67,13 @@ impl Authorization {
         ))
     }
 
+    /// Which of the credentials the registry accepted; `None` if it wanted none.
+    pub(crate) async fn accepted(&self) -> Option<usize> {
+        let state = self.state.lock().await;
+        let used = state.worked && state.header.is_some();
+        (used && state.next < self.credentials.len()).then_some(state.next)
+    }
+
     /// Prepares the next header; false when there is none left.
     async fn answer(
         &self,

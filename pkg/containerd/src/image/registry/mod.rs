@@ -29,6 +29,8 @@ const MANIFEST_LIMIT: usize = 8 << 20;
 /// A repository of a registry, with its mirrors.
 pub(crate) struct Repository {
     places: Vec<Place>,
+    /// How many credentials were offered; a place may have more of its own.
+    offered: usize,
 }
 
 /// A repository at one endpoint.
@@ -59,15 +61,24 @@ impl Repository {
         });
         Ok(Self {
             places: places.collect::<Result<_>>()?,
+            offered: auth.len(),
         })
     }
 
     /// A manifest or index by tag or digest, from the first place that has it. A digest is verified.
     pub(crate) async fn manifest(&self, identifier: &str) -> Result<(Descriptor, Vec<u8>)> {
+        self.target(identifier).await.map(|found| found.0)
+    }
+
+    /// As [`Repository::manifest`], and which of the credentials offered the place accepted.
+    pub(crate) async fn target(&self, identifier: &str) -> Result<((Descriptor, Vec<u8>), Option<usize>)> {
         let mut failures = Vec::new();
         for place in &self.places {
             match place.manifest(identifier).await {
-                Ok(found) => return Ok(found),
+                Ok(found) => {
+                    let accepted = place.authorization.accepted().await;
+                    return Ok((found, accepted.filter(|number| *number < self.offered)));
+                }
                 Err(error) => failures.push(error),
             }
         }
