@@ -187,7 +187,7 @@ impl Supervisor {
         let path = self.layout.root.join("containerd.log");
         let log = fs::read_to_string(&path).unwrap_or_default();
         let last = log.lines().last().unwrap_or("nothing in its log");
-        format!("containerd ended: {last} ({})", path.display())
+        format!("containerd ended; its log {} ends with: {last}", path.display())
     }
 
     async fn supervise(self: Arc<Self>, mut process: Process) {

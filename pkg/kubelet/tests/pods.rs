@@ -418,6 +418,50 @@ async fn a_container_that_cannot_start_is_tried_again_at_once_and_then_backs_off
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_hangs_makes_the_node_unready_and_does_not_hold_up_its_lease() {
+    use kobune_client::k8s_openapi::api::coordination::v1::Lease;
+    use kobune_client::k8s_openapi::api::core::v1;
+    use kobune_client::kube::Api;
+    let node = Node::start().await;
+    let nodes: Api<v1::Node> = Api::all(node.client.clone());
+    let leases: Api<Lease> = Api::namespaced(node.client.clone(), "kube-node-lease");
+    let ready = async || {
+        let status = nodes.get("node-1").await.unwrap().status.unwrap_or_default();
+        let mut conditions = status.conditions.into_iter().flatten();
+        let ready = conditions.find(|c| c.type_ == "Ready").unwrap();
+        (ready.status, ready.message.unwrap_or_default())
+    };
+    let renewed = async || {
+        leases
+            .get("node-1")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .renew_time
+            .unwrap()
+            .0
+    };
+    let until = async |wanted: &str, words: &str| {
+        for _ in 0..300 {
+            let (status, message) = ready().await;
+            if status == wanted && message.contains(words) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}", ready().await);
+    };
+    let before = renewed().await;
+    node.runtime.set_hung(true);
+    until("False", "container runtime is down").await;
+    let since = renewed().await;
+    assert!(since > before);
+    node.runtime.set_hung(false);
+    until("True", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_without_the_runtime_is_tried_when_it_is_back() {
     let node = Node::start().await;
     node.runtime.refuse_create("a", true);

@@ -207,6 +207,20 @@ pub struct Container {
     pub log_path: PathBuf,
     /// As in its spec.
     pub annotations: BTreeMap<String, String>,
+    /// Who its process runs as.
+    pub user: Option<ProcessUser>,
+}
+
+/// The ids a container's process begins with.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProcessUser {
+    /// The user.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+    /// All groups beside it, as the specification has them.
+    #[serde(default, rename = "additionalGids")]
+    pub groups: Vec<u32>,
 }
 
 /// Something happened to a container.

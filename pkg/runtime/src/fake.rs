@@ -40,6 +40,7 @@ pub struct FakeRuntime {
     events: broadcast::Sender<ContainerEvent>,
     script: Arc<Mutex<Arc<Script>>>,
     pulls_held: watch::Sender<bool>,
+    hung: watch::Sender<bool>,
 }
 
 impl Default for FakeRuntime {
@@ -57,6 +58,7 @@ impl FakeRuntime {
             events: broadcast::channel(1024).0,
             script: Arc::new(Mutex::new(script)),
             pulls_held: watch::Sender::new(false),
+            hung: watch::Sender::new(false),
         }
     }
 
@@ -83,6 +85,11 @@ impl FakeRuntime {
     /// An image that can be pulled.
     pub fn add_to_registry(&self, name: &str) {
         self.state().registry.insert(name.to_owned());
+    }
+
+    /// Who asks for its version waits, or not.
+    pub fn set_hung(&self, hung: bool) {
+        self.hung.send_replace(hung);
     }
 
     /// Pulls stop after a part, or go on.
@@ -216,6 +223,9 @@ fn not_found(what: impl Into<String>) -> Error {
 #[async_trait::async_trait]
 impl Runtime for FakeRuntime {
     async fn version(&self) -> Result<Version> {
+        let mut hung = self.hung.subscribe();
+        // The sender lives as long as this runtime.
+        let _ = hung.wait_for(|hung| !hung).await;
         drop(self.reached()?);
         Ok(Version {
             name: "containerd".into(),
@@ -273,6 +283,7 @@ impl Runtime for FakeRuntime {
             state: ContainerState::Created,
             log_path: spec.log_path.clone(),
             annotations: spec.annotations.clone(),
+            user: None,
         };
         state.containers.insert(id.clone(), (spec.clone(), container));
         Ok(id)

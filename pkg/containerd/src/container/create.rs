@@ -5,8 +5,9 @@ use std::path::Path;
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snapshot_api;
-use kobune_runtime::{ContainerSpec, Error, Mount, Propagation, Result, Sandbox, Seccomp};
+use kobune_runtime::{ContainerSpec, Error, Mount, ProcessUser, Propagation, Result, Sandbox, Seccomp};
 use prost_types::Any;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::record::{Entry, Phase, Record, SANDBOX_LABEL};
@@ -49,7 +50,8 @@ impl Containerd {
             .as_deref()
             .or(image.config.stop_signal.as_deref());
         let stop = stop.and_then(signal::number).unwrap_or(SIGTERM);
-        let record = Record::new(&id, sandbox, spec, &image.id, stop);
+        let mut record = Record::new(&id, sandbox, spec, &image.id, stop);
+        record.user = ProcessUser::deserialize(&specification["process"]["user"]).ok();
         let made = tokio::try_join!(self.register(&id, &record, &image, &specification), async {
             let mounts = self.prepare_snapshot(&id, &record, &image).await?;
             volumes::fill(&mounts, &volumes, &folder).await?;

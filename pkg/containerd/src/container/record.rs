@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use containerd_client::services::v1 as api;
 use containerd_client::types::Mount;
 use jiff::Timestamp;
-use kobune_runtime::{Container, ContainerSpec, ContainerState, Error, LOST_EXIT_CODE, Result, Sandbox};
+use kobune_runtime::{
+    Container, ContainerSpec, ContainerState, Error, LOST_EXIT_CODE, ProcessUser, Result, Sandbox,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -48,6 +50,8 @@ pub(crate) struct Record {
     /// Relative to each controller's mount.
     pub(crate) cgroup: String,
     pub(crate) annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) user: Option<ProcessUser>,
 }
 
 impl Record {
@@ -77,6 +81,7 @@ impl Record {
             stop_signal,
             cgroup: format!("{}/{id}", spec.cgroup_parent.trim_end_matches('/')),
             annotations: spec.annotations.clone(),
+            user: None,
         }
     }
 
@@ -239,6 +244,7 @@ impl Entry {
             state: self.phase.borrow().state(),
             log_path: record.log_path.clone(),
             annotations: record.annotations.clone(),
+            user: record.user.clone(),
         }
     }
 }

@@ -65,11 +65,12 @@ impl Lease {
         answer.or_exists().map_err(failed("keeping a blob"))
     }
 
-    /// Ends it. An error is only logged: it would end by itself.
-    pub(crate) async fn end(self) {
+    /// Ends it. With `collect` what nothing else holds is gone when this answers: after a failure it may
+    /// be what fills the disk. An error is only logged: the lease would end by itself.
+    pub(crate) async fn end(self, collect: bool) {
         let request = api::DeleteRequest {
             id: self.id,
-            sync: false,
+            sync: collect,
         };
         if let Err(error) = self.connection.leases().delete(request).await {
             tracing::debug!(%error, "ending a lease");

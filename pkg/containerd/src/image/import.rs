@@ -46,7 +46,7 @@ impl Images {
     pub(crate) async fn import(&self, tar: &mut (dyn AsyncRead + Send + Unpin)) -> Result<Vec<String>> {
         let lease = Lease::begin(&self.connection).await?;
         let names = self.import_under(&lease, tar).await;
-        lease.end().await;
+        lease.end(names.is_err()).await;
         names
     }
 

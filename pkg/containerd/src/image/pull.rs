@@ -110,7 +110,7 @@ impl Images {
         let repository = repository.map_err(|error| pull_error(request, &error))?;
         let lease = Lease::begin(&self.connection).await?;
         let done = self.fetch_under(&lease, reference, &repository, pull).await;
-        lease.end().await;
+        lease.end(done.is_err()).await;
         done.map_err(|error| match error {
             error @ (Error::Unavailable { .. } | Error::Pull { .. }) => error,
             error => pull_error(request, &error),

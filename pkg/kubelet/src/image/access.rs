@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kobune_runtime::Image;
 use serde::{Deserialize, Serialize};
 
 use super::credentials::{repository, whole_name};
@@ -51,10 +52,22 @@ impl State {
         holders.is_some_and(|h| h.everybody || sources.iter().any(|source| h.secrets.contains(source)))
     }
 
-    fn pulled(&mut self, image: &str, id: &str, with: Option<Source>) {
-        let repositories = self.pulled.entry(id.to_owned()).or_default();
-        let name = repository(&whole_name(image)).to_owned();
-        let holders = repositories.entry(name).or_default();
+    fn pulled(&mut self, name: &str, image: &Image, with: Option<Source>) {
+        let of = |name: &str| repository(&whole_name(name)).to_owned();
+        let repositories = self.pulled.entry(image.id.clone()).or_insert_with(|| {
+            // It was here by other names, of which no pull is known: those stay everybody's.
+            let others = image
+                .tags
+                .iter()
+                .map(|tag| of(tag))
+                .filter(|other| *other != of(name));
+            let everybody = || Holders {
+                everybody: true,
+                secrets: Vec::new(),
+            };
+            others.map(|other| (other, everybody())).collect()
+        });
+        let holders = repositories.entry(of(name)).or_default();
         match with {
             None => {
                 holders.everybody = true;
@@ -140,9 +153,9 @@ pub struct Begun<'a> {
 
 impl Begun<'_> {
     /// It brought the image, and the registry accepted this secret, or wanted none.
-    pub fn brought(self, id: &str, with: Option<Source>) {
+    pub fn brought(self, image: &Image, with: Option<Source>) {
         let mut state = self.access.state();
-        state.pulled(self.image, id, with);
+        state.pulled(self.image, image, with);
         state.begun.remove(self.image);
         self.access.write(&state);
     }
@@ -175,13 +188,18 @@ mod tests {
         let file = folder.path().join("image-pulls.json");
         let access = Access::open(file.clone());
         let name = "registry.test/private:1";
+        let image = Image {
+            id: "sha256:a".into(),
+            tags: vec![name.into(), "docker.io/library/imported:1".into()],
+            ..Image::default()
+        };
         assert!(access.allows(name, "sha256:a", &[]), "it was imported");
         let begun = access.begin(name);
         assert!(
             !Access::open(file.clone()).allows(name, "sha256:a", &[]),
             "killed while it was pulled"
         );
-        begun.brought("sha256:a", Some(source("right")));
+        begun.brought(&image, Some(source("right")));
         let access = Access::open(file);
         assert!(!access.allows(name, "sha256:a", &[]));
         assert!(!access.allows(name, "sha256:a", &[source("other")]));
@@ -191,10 +209,11 @@ mod tests {
             &[source("other"), source("right")]
         ));
         assert!(!access.allows("elsewhere.test/private:1", "sha256:a", &[source("right")]));
+        assert!(access.allows("imported:1", "sha256:a", &[]), "it was here before");
         // A secret more is one more who may; a registry that wants none opens it to all.
-        access.begin(name).brought("sha256:a", Some(source("other")));
+        access.begin(name).brought(&image, Some(source("other")));
         assert!(access.allows(name, "sha256:a", &[source("right")]));
-        access.begin(name).brought("sha256:a", None);
+        access.begin(name).brought(&image, None);
         assert!(access.allows(name, "sha256:a", &[]));
         access.retain(&HashSet::new());
         drop(access.begin("given.up/1"));

@@ -172,7 +172,7 @@ impl Puller {
         let pulled = watched(runtime, &request, &tally, tell).await;
         if let (Ok(found), Some(accepted)) = (&pulled, tally.accepted()) {
             let credential = accepted.and_then(|number| need.credentials.get(number));
-            begun.brought(&found.id, credential.map(|credential| credential.source.clone()));
+            begun.brought(found, credential.map(|credential| credential.source.clone()));
         }
         pulled
     }

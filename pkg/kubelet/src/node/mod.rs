@@ -159,7 +159,7 @@ impl Keeper {
             self.renew_lease().await;
             let health = self.look().await;
             let due = self.written_at.elapsed() >= self.context.config.status_period;
-            if due {
+            if due && health.not_ready.is_none() {
                 self.collect_images().await;
             }
             if health != self.health || due {
@@ -219,7 +219,7 @@ impl Keeper {
     }
 
     async fn look(&mut self) -> Health {
-        let runtime = self.context.runtime.version().await;
+        let runtime = self.asked(self.context.runtime.version()).await;
         let disk = Disk::of(&self.context.config.root_dir);
         let now = Instant::now();
         Health {
@@ -230,16 +230,33 @@ impl Keeper {
         }
     }
 
+    /// The runtime's answer. One that says nothing for a Lease's period is as good as down, and must not
+    /// keep the Lease from being renewed.
+    async fn asked<T>(
+        &self,
+        answer: impl Future<Output = kobune_runtime::Result<T>>,
+    ) -> kobune_runtime::Result<T> {
+        let silence = self.context.config.lease_period;
+        let silent = |_| kobune_runtime::Error::Unavailable {
+            message: format!("it has said nothing for {} s", silence.as_secs()),
+        };
+        tokio::time::timeout(silence, answer).await.map_err(silent)?
+    }
+
     async fn make_status(&self, old: Option<&NodeStatus>) -> NodeStatus {
-        let version = self.context.runtime.version().await.ok();
-        let images = self.context.runtime.images().await.unwrap_or_default();
+        let runtime = &self.context.runtime;
+        let (mut version, mut images) = (None, None);
+        if self.health.not_ready.is_none() {
+            version = self.asked(runtime.version()).await.ok();
+            images = self.asked(runtime.images()).await.ok();
+        }
         let config = &self.context.config;
         let now = Timestamp::now();
         object::status(
             config,
             &self.machine,
             version.as_ref(),
-            &images,
+            images.as_deref(),
             &self.health,
             old,
             now,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
-    NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+    NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use kobune_client::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -101,7 +101,7 @@ pub fn status(
     config: &KubeletConfig,
     machine: &Machine,
     runtime: Option<&Version>,
-    images: &[Image],
+    images: Option<&[Image]>,
     health: &Health,
     old: Option<&NodeStatus>,
     now: Timestamp,
@@ -130,7 +130,21 @@ pub fn status(
                 port: i32::from(config.port),
             }),
         }),
-        images: Some(image_list(images)),
+        features: Some(NodeFeatures {
+            supplemental_groups_policy: Some(true),
+        }),
+        runtime_handlers: Some(vec![NodeRuntimeHandler {
+            // The only one: that of pods without a runtimeClassName.
+            name: Some(String::new()),
+            features: Some(NodeRuntimeHandlerFeatures {
+                recursive_read_only_mounts: Some(true),
+                user_namespaces: Some(false),
+            }),
+        }]),
+        images: match images {
+            Some(images) => Some(image_list(images)),
+            None => old.and_then(|old| old.images.clone()),
+        },
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),
             boot_id: machine.boot_id.clone(),
@@ -252,7 +266,7 @@ mod tests {
         let config = KubeletConfig::new("n", "10.0.0.1".parse().unwrap());
         let at = |s: i64| Timestamp::from_second(s).unwrap();
         let make = |health: &Health, old: Option<&NodeStatus>, now| {
-            status(&config, &machine(), None, &[], health, old, now)
+            status(&config, &machine(), None, Some(&[]), health, old, now)
         };
         let first = make(&Health::default(), None, at(1));
         let second = make(&Health::default(), Some(&first), at(2));

@@ -238,6 +238,7 @@ pub(crate) mod tests {
             state,
             log_path: Default::default(),
             annotations: Default::default(),
+            user: None,
         }
     }
 

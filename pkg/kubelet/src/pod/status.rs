@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kobune_client::k8s_openapi::api::core::v1::{
     Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, PodIP, PodStatus, VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, PodIP, PodStatus,
+    VolumeMountStatus,
 };
 use kobune_client::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kobune_runtime as runtime;
@@ -212,6 +213,7 @@ fn from_runtime(
         started: Some(false),
         state: Some(api_state(input, current)),
         stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
+        user: current.user.as_ref().map(user),
         ..ContainerStatus::default()
     };
     status.last_state = match input.known.previous(&container.name) {
@@ -236,6 +238,15 @@ fn from_runtime(
         _ => {}
     }
     status
+}
+
+fn user(user: &runtime::ProcessUser) -> ContainerUser {
+    let linux = LinuxContainerUser {
+        uid: user.uid.into(),
+        gid: user.gid.into(),
+        supplemental_groups: Some(user.groups.iter().map(|gid| i64::from(*gid)).collect()),
+    };
+    ContainerUser { linux: Some(linux) }
 }
 
 fn api_state(input: &StatusInput<'_>, container: &runtime::Container) -> ApiState {

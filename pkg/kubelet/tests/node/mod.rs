@@ -105,6 +105,7 @@ impl Node {
             .local_addr()
             .unwrap()
             .port();
+        config.lease_period = Duration::from_secs(2);
         config.instance = format!("test-{}-{number}", std::process::id());
         config.cluster_dns = vec!["10.43.0.10".parse().unwrap()];
         let runtime = FakeRuntime::new();

@@ -102,6 +102,22 @@ fn containers_of_a_pod_share_its_network_and_processes_on_request() {
 }
 
 #[test]
+fn a_status_says_who_a_container_runs_as() {
+    let space = Space::new("isolation-status");
+    let spec = "  securityContext: {runAsUser: 1000, runAsGroup: 3000, supplementalGroups: [4000], supplementalGroupsPolicy: Strict}";
+    space.apply(&pod("who", "sleep 1000", spec));
+    space.wait_ready("pod/who");
+    let user = &space.json("pod/who")["status"]["containerStatuses"][0]["user"]["linux"];
+    assert_eq!((&user["uid"], &user["gid"]), (&1000.into(), &3000.into()));
+    let groups = user["supplementalGroups"].as_array().expect("a list");
+    assert!(groups.contains(&4000.into()), "{user}");
+    assert_eq!(
+        space.field("node", ".items[0].status.features.supplementalGroupsPolicy"),
+        "true"
+    );
+}
+
+#[test]
 fn an_ephemeral_container_sees_the_processes_of_its_target() {
     let space = Space::new("debugged");
     space.busybox("looked-at", "sleep 12345");

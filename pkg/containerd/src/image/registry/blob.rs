@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use kobune_runtime::{Error, Result};
 
+use super::http::Answer;
 use super::{Place, Repository, worst};
 use crate::image::content::{self, CHUNK_BYTES, Lease, Writer};
 use crate::image::manifest::Descriptor;
@@ -84,6 +87,12 @@ impl Place {
             return Ok(());
         }
         let url = self.endpoint.url("blobs", &blob.digest);
+        let answer = self.ask(&url, writer).await?;
+        take(&url, answer.into_body(), writer, blob.size, tell).await
+    }
+
+    /// Asks for what the writer does not have yet; one that cannot go on begins anew.
+    async fn ask(&self, url: &str, writer: &mut Writer) -> Result<Answer, Failed> {
         let mut headers = HeaderMap::new();
         if writer.offset > 0 {
             let range = HeaderValue::try_from(format!("bytes={}-", writer.offset));
@@ -94,7 +103,7 @@ impl Place {
         }
         let answer = self
             .authorization
-            .send(&self.client, &url, &headers)
+            .send(&self.client, url, &headers)
             .await
             .map_err(Failed::passing)?;
         let status = answer.status();
@@ -113,47 +122,58 @@ impl Place {
         if writer.offset > 0 && !continues(status, answer.headers(), writer.offset) {
             writer.restart().await.map_err(Failed::lasting)?;
         }
-        let mut body = answer.into_body();
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        loop {
-            let frame = tokio::time::timeout(SILENCE_LIMIT, body.frame()).await;
-            let (ended, broken) = match frame {
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        chunk.extend_from_slice(&data);
-                    }
-                    (false, None)
+        Ok(answer)
+    }
+}
+
+/// Writes what arrives, in large pieces; what came before the connection broke is written too.
+async fn take(
+    url: &str,
+    mut body: Incoming,
+    writer: &mut Writer,
+    size: u64,
+    tell: &(dyn Fn(u64) + Sync),
+) -> Result<(), Failed> {
+    let failed = |words: &str| Error::other(format!("GET {url}"), words.to_owned());
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    loop {
+        let arrived = next(url, &mut body).await;
+        if let Ok(Some(data)) = &arrived {
+            chunk.extend_from_slice(data);
+        }
+        if writer.offset + chunk.len() as u64 > size {
+            return Err(Failed::lasting(failed("more arrives than was promised")));
+        }
+        let ended = !matches!(arrived, Ok(Some(_)));
+        while chunk.len() >= CHUNK_BYTES || (ended && !chunk.is_empty()) {
+            let rest = chunk.split_off(chunk.len().min(CHUNK_BYTES));
+            let full = std::mem::replace(&mut chunk, rest);
+            writer.write(full).await.map_err(Failed::lasting)?;
+            tell(writer.offset);
+        }
+        match arrived {
+            Err(error) => return Err(Failed::passing(error)),
+            Ok(None) if writer.offset < size => {
+                return Err(Failed::passing(failed("the connection ended early")));
+            }
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+        }
+    }
+}
+
+/// More of a body; `None` at its end.
+async fn next(url: &str, body: &mut Incoming) -> Result<Option<Bytes>> {
+    loop {
+        match tokio::time::timeout(SILENCE_LIMIT, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
                 }
-                Ok(None) => (true, None),
-                Ok(Some(Err(error))) => (true, Some(Error::other(format!("GET {url}"), error))),
-                Err(_) => (
-                    true,
-                    Some(Error::other(format!("GET {url}"), "nothing arrives any more")),
-                ),
-            };
-            if writer.offset + chunk.len() as u64 > blob.size {
-                return Err(Failed::lasting(Error::other(
-                    format!("GET {url}"),
-                    "more arrives than was promised",
-                )));
             }
-            while chunk.len() >= CHUNK_BYTES || (ended && !chunk.is_empty()) {
-                let rest = chunk.split_off(chunk.len().min(CHUNK_BYTES));
-                let full = std::mem::replace(&mut chunk, rest);
-                writer.write(full).await.map_err(Failed::lasting)?;
-                tell(writer.offset);
-            }
-            match broken {
-                Some(error) => return Err(Failed::passing(error)),
-                None if ended && writer.offset < blob.size => {
-                    return Err(Failed::passing(Error::other(
-                        format!("GET {url}"),
-                        "the connection ended early",
-                    )));
-                }
-                None if ended => return Ok(()),
-                None => {}
-            }
+            Ok(Some(Err(error))) => return Err(Error::other(format!("GET {url}"), error)),
+            Ok(None) => return Ok(None),
+            Err(_) => return Err(Error::other(format!("GET {url}"), "nothing arrives any more")),
         }
     }
 }
