@@ -67,30 +67,11 @@ pub fn status(input: &StatusInput<'_>) -> PodStatus {
 
     let all: Vec<ContainerStatus> = main.iter().chain(&init).cloned().collect();
     let initialized = main.iter().any(has_started);
-    let mut phase = phase(pod, &all, input.ended, initialized).to_owned();
-    let (mut reason, mut message) = (None, None);
-    if input.old.phase.as_deref() == Some(&phase) {
-        (reason, message) = (input.old.reason.clone(), input.old.message.clone());
-    }
-    // Not before its containers have stopped: whoever sees Failed starts another pod in its place.
-    if input.ended
-        && let Some(StopCause::Failed {
-            reason: r,
-            message: m,
-        }) = input.stop
-    {
-        (phase, reason, message) = ("Failed".into(), Some(r.clone()), Some(m.clone()));
-    }
-    if let Some(before @ ("Succeeded" | "Failed")) = input.old.phase.as_deref() {
-        // A terminal phase is never left.
-        if phase != before {
-            (phase, reason, message) = (
-                before.to_owned(),
-                input.old.reason.clone(),
-                input.old.message.clone(),
-            );
-        }
-    }
+    let Verdict {
+        mut phase,
+        reason,
+        message,
+    } = verdict(input, &all, initialized);
     if input.ended && matches!(input.stop, Some(StopCause::Deleted)) {
         end_all(&mut main);
         end_all(&mut init);
@@ -132,6 +113,42 @@ pub fn status(input: &StatusInput<'_>) -> PodStatus {
         nominated_node_name: input.old.nominated_node_name.clone(),
         resource_claim_statuses: input.old.resource_claim_statuses.clone(),
         ..PodStatus::default()
+    }
+}
+
+/// What the whole pod has come to.
+struct Verdict {
+    phase: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+fn verdict(input: &StatusInput<'_>, all: &[ContainerStatus], initialized: bool) -> Verdict {
+    let before = input.old.phase.as_deref();
+    let kept = |phase: &str| Verdict {
+        phase: phase.to_owned(),
+        reason: input.old.reason.clone(),
+        message: input.old.message.clone(),
+    };
+    let phase = phase(input.pod, all, input.ended, initialized);
+    let now = match input.stop {
+        // Not before its containers have stopped: whoever sees Failed starts another pod in its place.
+        Some(StopCause::Failed { reason, message }) if input.ended => Verdict {
+            phase: "Failed".into(),
+            reason: Some(reason.clone()),
+            message: Some(message.clone()),
+        },
+        _ if before == Some(phase) => kept(phase),
+        _ => Verdict {
+            phase: phase.to_owned(),
+            reason: None,
+            message: None,
+        },
+    };
+    match before {
+        // A terminal phase is never left.
+        Some(before @ ("Succeeded" | "Failed")) if now.phase != before => kept(before),
+        _ => now,
     }
 }
 
