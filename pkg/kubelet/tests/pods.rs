@@ -462,6 +462,23 @@ async fn a_runtime_that_hangs_makes_the_node_unready_and_does_not_hold_up_its_le
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_is_told() {
+    use kobune_client::k8s_openapi::api::core::v1;
+    use kobune_client::kube::Api;
+    let node = Node::start().await;
+    node.shut_down().await;
+    let nodes: Api<v1::Node> = Api::all(node.client.clone());
+    let another = Patch::Merge(json!({"status": {"nodeInfo": {"bootID": "the-boot-before"}}}));
+    nodes
+        .patch_status("node-1", &PatchParams::default(), &another)
+        .await
+        .unwrap();
+    node.launch().await;
+    node.until_event("Rebooted Node node-1 has been rebooted, boot id: ")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_without_the_runtime_is_tried_when_it_is_back() {
     let node = Node::start().await;
     node.runtime.refuse_create("a", true);

@@ -104,7 +104,13 @@ impl Keeper {
         self.uid = there.metadata.uid.clone().unwrap_or_default();
         self.status = there.status.unwrap_or_default();
         tracing::info!(node = %config.node_name, "registered");
-        self.tell("Starting", "Starting kubelet.");
+        self.tell(EventType::Normal, "Starting", "Starting kubelet.");
+        let before = self.status.node_info.as_ref().map(|info| info.boot_id.as_str());
+        if before.is_some_and(|before| !before.is_empty() && before != self.machine.boot_id) {
+            let (name, boot) = (&config.node_name, &self.machine.boot_id);
+            let message = format!("Node {name} has been rebooted, boot id: {boot}");
+            self.tell(EventType::Warning, "Rebooted", &message);
+        }
         self.tell_pressures(None, &self.health);
         self.write_status().await
     }
@@ -135,7 +141,7 @@ impl Keeper {
             .await
     }
 
-    fn tell(&self, reason: &str, message: &str) {
+    fn tell(&self, kind: EventType, reason: &str, message: &str) {
         let name = &self.context.config.node_name;
         let reference = ObjectReference {
             kind: Some("Node".into()),
@@ -145,9 +151,7 @@ impl Keeper {
             uid: Some(name.clone()),
             ..ObjectReference::default()
         };
-        self.context
-            .recorder
-            .event(&reference, EventType::Normal, reason, message);
+        self.context.recorder.event(&reference, kind, reason, message);
     }
 
     async fn keep(mut self, ready: oneshot::Sender<()>) {
@@ -181,8 +185,13 @@ impl Keeper {
     fn tell_health(&self, now: &Health) {
         let name = &self.context.config.node_name;
         match (&self.health.not_ready, &now.not_ready) {
-            (Some(_), None) => self.tell("NodeReady", &format!("Node {name} status is now: NodeReady")),
+            (Some(_), None) => self.tell(
+                EventType::Normal,
+                "NodeReady",
+                &format!("Node {name} status is now: NodeReady"),
+            ),
             (None, Some(_)) => self.tell(
+                EventType::Normal,
                 "NodeNotReady",
                 &format!("Node {name} status is now: NodeNotReady"),
             ),
@@ -213,7 +222,11 @@ impl Keeper {
             if old.map(of) != Some(of(now)) {
                 let reason = reasons[usize::from(of(now))];
                 let name = &self.context.config.node_name;
-                self.tell(reason, &format!("Node {name} status is now: {reason}"));
+                self.tell(
+                    EventType::Normal,
+                    reason,
+                    &format!("Node {name} status is now: {reason}"),
+                );
             }
         }
     }
@@ -348,7 +361,7 @@ impl Keeper {
             }
             Err(error) => {
                 tracing::warn!(%error, "removing unused images failed");
-                self.tell("ImageGCFailed", &error.to_string());
+                self.tell(EventType::Warning, "ImageGCFailed", &error.to_string());
             }
         }
     }
