@@ -29,7 +29,7 @@ impl Herald {
             None => Err(promise),
         };
         if let Err((_, topic)) = kept {
-            topic.keep_promise(Instant::now());
+            while topic.keep_promise(Instant::now()).is_some() {}
         }
     }
 }
@@ -60,12 +60,13 @@ fn run(promises: &Receiver<Promise>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = Instant::now();
-        open.retain(|(due, topic)| {
-            let later = *due > now;
-            if !later {
-                topic.keep_promise(now);
+        open.retain_mut(|(due, topic)| {
+            if *due > now {
+                return true;
             }
-            later
+            let next = topic.keep_promise(now);
+            *due = next.unwrap_or(now);
+            next.is_some()
         });
     }
 }

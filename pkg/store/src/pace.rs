@@ -4,14 +4,27 @@
 //! change and watcher. So a crowd is told at most so often that telling cannot take all of the machine:
 //! what happens in between is gathered and told together. The first change after silence is told at
 //! once, and so is every change to a few watchers.
+//!
+//! While news keep coming the crowd is told in rounds, a portion after the other: were all woken at one
+//! time, each would wait for the others, and so would the writer whose next change they are to hear of.
+//!
+//! ```text
+//!  news ── silence before: all at once
+//!     └─── else: a round ─ portion ─ portion ─ … ─ portion ─┬─ news meanwhile: the next round
+//!                └───────────── distance ─────────────┘     └─ silence
+//! ```
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// So many watchers of a topic, or more, are a crowd.
 const CROWD: usize = 16;
 
+/// So many of a crowd are told at a time.
+const PORTION: usize = 64;
+
 /// The distance between two times of telling, for each watcher: about what it costs to tell one.
-const EACH: Duration = Duration::from_micros(12);
+const EACH: Duration = Duration::from_micros(15);
 
 /// The longest distance, however large the crowd is.
 const LONGEST: Duration = Duration::from_millis(3);
@@ -19,9 +32,20 @@ const LONGEST: Duration = Duration::from_millis(3);
 /// The rhythm of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
+    /// When everybody, or the first portion, was last told.
     told: Option<Instant>,
     /// Somebody is going to tell, by [`Tell::At`].
-    promised: bool,
+    round: Option<Round>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    /// None: it is promised only.
+    began: Option<Instant>,
+    /// How many have been told.
+    done: usize,
+    /// There was news since it began.
+    again: bool,
 }
 
 /// What to do about news.
@@ -29,35 +53,68 @@ pub(crate) struct Pace {
 pub(crate) enum Tell {
     /// Tell everybody.
     Now,
-    /// Tell everybody at this time.
+    /// Tell the first portion at this time.
     At(Instant),
     /// They will be told anyway.
     Promised,
 }
 
+/// A part of a kept promise.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    /// Whom to tell now.
+    pub(crate) seats: Range<usize>,
+    /// When to ask for the next portion.
+    pub(crate) next: Option<Instant>,
+}
+
 impl Pace {
     /// There is news for so many.
     pub(crate) fn news(&mut self, watchers: usize, now: Instant) -> Tell {
-        if self.promised {
+        if let Some(round) = &mut self.round {
+            round.again = true;
             return Tell::Promised;
         }
-        let due = self.told.map(|told| told + distance(watchers));
+        let due = self.told.map(|told| told + silence(watchers));
         match due.filter(|due| *due > now) {
-            None => {
+            None if self.told.is_none_or(|told| told + distance(watchers) <= now) => {
                 self.told = Some(now);
                 Tell::Now
             }
-            Some(due) => {
-                self.promised = true;
-                Tell::At(due)
+            due => {
+                self.round = Some(Round::default());
+                Tell::At(due.unwrap_or(now))
             }
         }
     }
 
-    /// The promise is kept.
-    pub(crate) fn kept(&mut self, now: Instant) {
-        self.promised = false;
-        self.told = Some(now);
+    /// Some of so many are told now, as it was promised.
+    pub(crate) fn portion(&mut self, watchers: usize, now: Instant) -> Portion {
+        let Some(round) = &mut self.round else {
+            return Portion {
+                seats: 0..watchers,
+                next: None,
+            };
+        };
+        let began = *round.began.get_or_insert_with(|| {
+            round.again = false;
+            now
+        });
+        let seats = round.done..(round.done + PORTION).min(watchers).max(round.done);
+        round.done = seats.end;
+        let distance = distance(watchers);
+        let next = if seats.end < watchers {
+            let share = seats.end as f64 / watchers as f64;
+            Some(began + distance.mul_f64(share))
+        } else {
+            self.told = Some(began);
+            let again = std::mem::take(&mut self.round).is_some_and(|round| round.again);
+            again.then(|| {
+                self.round = Some(Round::default());
+                began + distance
+            })
+        };
+        Portion { seats, next }
     }
 }
 
@@ -69,11 +126,31 @@ fn distance(watchers: usize) -> Duration {
     }
 }
 
+/// How long after all were told a round begins. One of several portions takes its time too.
+fn silence(watchers: usize) -> Duration {
+    match distance(watchers) {
+        distance if watchers > PORTION => distance / 2,
+        distance => distance,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MILLISECOND: Duration = Duration::from_millis(1);
+    const TWO: usize = 2 * PORTION;
+
+    /// Keeps what was promised for `due`: when how many were told, up to the silence.
+    fn rounds(pace: &mut Pace, watchers: usize, mut due: Option<Instant>) -> Vec<(Instant, usize)> {
+        let mut told = Vec::new();
+        while let Some(now) = due {
+            let portion = pace.portion(watchers, now);
+            told.push((now, portion.seats.len()));
+            due = portion.next;
+        }
+        told
+    }
 
     #[test]
     fn a_few_watchers_are_told_of_each_change_at_once() {
@@ -84,15 +161,46 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_told_at_once_after_silence_and_then_in_lots() {
+    fn a_crowd_is_told_at_once_after_silence_and_then_in_portions() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert_eq!(pace.news(500, now), Tell::Now);
-        assert_eq!(pace.news(500, now + MILLISECOND), Tell::At(now + LONGEST));
-        assert_eq!(pace.news(500, now + 2 * MILLISECOND), Tell::Promised);
-        pace.kept(now + LONGEST);
-        assert_eq!(pace.news(500, now + 4 * MILLISECOND), Tell::At(now + 2 * LONGEST));
-        pace.kept(now + 2 * LONGEST);
-        assert_eq!(pace.news(500, now + 4 * LONGEST), Tell::Now);
+        let due = now + LONGEST / 2;
+        assert_eq!(pace.news(500, now + MILLISECOND), Tell::At(due));
+        assert_eq!(pace.news(500, now + MILLISECOND), Tell::Promised);
+        let told = rounds(&mut pace, 500, Some(due));
+        assert_eq!(told[0], (due, PORTION));
+        assert_eq!(told.iter().map(|(_, seats)| seats).sum::<usize>(), 500);
+        let last = told[told.len() - 1].0;
+        assert!(last > due + LONGEST / 2 && last < due + LONGEST, "{told:?}");
+        assert_eq!(pace.news(500, last + LONGEST), Tell::Now);
+    }
+
+    #[test]
+    fn news_during_a_round_make_another_at_the_same_pace() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.news(TWO, now);
+        let Tell::At(due) = pace.news(TWO, now) else {
+            panic!("no promise")
+        };
+        let first = pace.portion(TWO, due);
+        assert_eq!(first.seats, 0..PORTION);
+        assert_eq!(pace.news(TWO, due), Tell::Promised);
+        let told = rounds(&mut pace, TWO, first.next);
+        let each = EACH * TWO as u32;
+        let times: Vec<_> = told.iter().map(|(at, _)| *at - due).collect();
+        assert_eq!(times, [each / 2, each, each * 3 / 2]);
+    }
+
+    #[test]
+    fn a_change_right_after_a_round_begins_the_next_when_its_time_has_come() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.news(TWO, now);
+        let Tell::At(due) = pace.news(TWO, now) else {
+            panic!("no promise")
+        };
+        let told = rounds(&mut pace, TWO, Some(due));
+        let last = told[1].0;
+        assert_eq!(pace.news(TWO, last), Tell::At(last));
     }
 
     #[test]
@@ -107,5 +215,9 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.news(200, now);
         assert_eq!(pace.news(1, now), Tell::Now);
+        pace.news(200, now);
+        pace.news(200, now);
+        let told = rounds(&mut pace, 3, Some(now + LONGEST));
+        assert_eq!(told, [(now + LONGEST, 3)]);
     }
 }

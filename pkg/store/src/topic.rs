@@ -91,7 +91,7 @@ impl Topic {
         ring.first + ring.events.partition_point(|event| event.revision <= after) as u64
     }
 
-    /// There is news: wakes those who wait. The answer is when to wake the others, if that is later.
+    /// There is news: wakes those who wait. The answer is when to begin with the others, if that is later.
     pub(crate) fn tell(&self, now: Instant) -> Option<Instant> {
         let told = self.pace().news(self.waiting.len(), now);
         match told {
@@ -104,11 +104,12 @@ impl Topic {
         }
     }
 
-    /// The later time has come.
-    pub(crate) fn keep_promise(&self, now: Instant) {
+    /// The later time has come for some of them. The answer is when it comes for others.
+    pub(crate) fn keep_promise(&self, now: Instant) -> Option<Instant> {
         // Before the waking: what happens from here on is told by the next promise.
-        self.pace().kept(now);
-        self.waiting.wake();
+        let portion = self.pace().portion(self.waiting.len(), now);
+        self.waiting.wake_some(portion.seats);
+        portion.next
     }
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {

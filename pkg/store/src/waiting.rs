@@ -4,6 +4,7 @@
 //! flag, and waking everybody is one pass over the seats that wakes those whose flag is up: who is
 //! still busy with earlier events, or is held up by a slow client, is passed by.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -50,6 +51,8 @@ impl Waiting {
         seats.swap_remove(at);
         if let Some(moved) = seats.get(at) {
             moved.at.store(at, SeqCst);
+            // Where it is now, others may have been told already.
+            moved.wake();
         }
         if seats.capacity() > 64 && seats.len() < seats.capacity() / 4 {
             let room = seats.len() * 2;
@@ -61,6 +64,13 @@ impl Waiting {
     /// Wakes everybody who waits.
     pub(crate) fn wake(&self) {
         self.seats().iter().for_each(|seat| seat.wake());
+    }
+
+    /// Wakes those who wait among some of the seats.
+    pub(crate) fn wake_some(&self, seats: Range<usize>) {
+        let all = self.seats();
+        let some = seats.start.min(all.len())..seats.end.min(all.len());
+        all[some].iter().for_each(|seat| seat.wake());
     }
 
     /// Wakes those who want to be told before others.
@@ -151,6 +161,21 @@ mod tests {
         assert_eq!((woken, waiting.len()), (vec![0, 0, 1, 0, 1], 2));
         assert!(!waiting.leave(&all[4].0));
         assert!(waiting.leave(&all[2].0));
+    }
+
+    #[test]
+    fn some_are_woken_and_who_moves_among_them_is_not_forgotten() {
+        let waiting = Waiting::default();
+        let all: Vec<_> = (0..5)
+            .map(|_| (waiting.enter(), Arc::new(Woken::default())))
+            .collect();
+        all.iter()
+            .for_each(|(seat, woken)| seat.wait(&woken.clone().into()));
+        waiting.wake_some(0..2);
+        waiting.leave(&all[0].0);
+        waiting.wake_some(2..9);
+        let woken: Vec<_> = all.iter().map(|(_, woken)| woken.0.load(SeqCst)).collect();
+        assert_eq!(woken, [1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -126,19 +126,23 @@ async fn http1(
     shutdown: CancellationToken,
 ) -> Result<(), ConnectionError> {
     let service = service_fn(move |request| respond(server.clone(), peer.clone(), request));
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER)
-        .max_buf_size(MAX_HEADER)
-        .pipeline_flush(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = http1_rules().serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection.with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
         () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
+}
+
+/// Not `pipeline_flush`: hyper then takes all of a body into memory, however slowly the client reads.
+fn http1_rules() -> hyper::server::conn::http1::Builder {
+    let mut rules = hyper::server::conn::http1::Builder::new();
+    rules
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .max_buf_size(MAX_HEADER);
+    rules
 }
 
 async fn http2(
@@ -193,4 +197,52 @@ fn tune(stream: &TcpStream) {
     let _ = setsockopt(&fd, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS);
     let _ = setsockopt(&fd, sockopt::TcpKeepInterval, &KEEPALIVE_SECONDS);
     let _ = setsockopt(&fd, sockopt::TcpKeepCount, &KEEPALIVE_PROBES);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::Body;
+
+    const FRAME: usize = 64 * 1024;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_body_waits_for_a_slow_client() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let (mut client, server) = tokio::io::duplex(FRAME);
+        let counter = made.clone();
+        let service = service_fn(move |_: Request<Incoming>| {
+            let counter = counter.clone();
+            let frames = futures_util::stream::repeat_with(move || {
+                counter.fetch_add(1, SeqCst);
+                Ok(Bytes::from_static(&[b'x'; FRAME]))
+            });
+            let body = Body::stream(Box::pin(futures_util::StreamExt::take(frames, 1000)));
+            async { Ok::<_, Infallible>(http::Response::new(body)) }
+        });
+        let serving = tokio::spawn(
+            http1_rules()
+                .serve_connection(TokioIo::new(server), service)
+                .into_future(),
+        );
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(request).await.expect("the server reads");
+        client.read_u8().await.expect("the server answers");
+        // The next byte is there only after the server had its turn; it would have made them all in one.
+        for _ in 0..8 {
+            client.read_u8().await.expect("more of it");
+            tokio::task::yield_now().await;
+        }
+        let ahead = made.load(SeqCst);
+        assert!(
+            ahead <= 40,
+            "{ahead} frames wait in memory for a client that reads nothing"
+        );
+        serving.abort();
+    }
 }

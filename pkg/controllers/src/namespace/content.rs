@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use kobune_client::k8s_openapi::api::core::v1::Pod;
 use kobune_client::kube::api::{DeleteParams, ListParams};
+use kobune_client::kube::core::{DynamicObject, Request};
 use kobune_client::kube::{self, Api, Client, ResourceExt};
 
 use super::plan::{Finding, Remains};
@@ -58,10 +59,7 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Option<R
         return Ok(None);
     }
     if kind.can("deletecollection") {
-        unless_gone(
-            api.delete_collection(&DeleteParams::background(), &ListParams::default())
-                .await,
-        )?;
+        unless_gone(delete_collection(client, &api).await)?;
     } else {
         for object in api.list_metadata(&ListParams::default()).await?.items {
             unless_gone(api.delete(&object.name_any(), &DeleteParams::background()).await)?;
@@ -84,6 +82,15 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Option<R
         *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
     }
     Ok(Some(remains))
+}
+
+/// Deletes all of a collection. The answer, with every object that was in it, is left unread: of ten thousand it
+/// would take hundreds of megabytes.
+async fn delete_collection(client: &Client, api: &Api<DynamicObject>) -> Result<(), kube::Error> {
+    let request = Request::new(api.resource_url())
+        .delete_collection(&DeleteParams::background(), &ListParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    client.request_stream(request).await.map(drop)
 }
 
 /// How long the slowest pod may take to stop.
