@@ -313,6 +313,39 @@ fn a_restart_of_containerd_leaves_containers_running() {
     });
 }
 
+/// The shim: the parent of a container's process.
+fn parent(pid: u32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_killed_shim_ends_its_containers_and_the_pod_gets_another() {
+    run(|fixture| async move {
+        fixture.import("busybox").await;
+        let sandbox = fixture.sandbox("shim").await;
+        let spec = fixture.script(&sandbox, "exec sleep 1000");
+        let id = fixture.start(&sandbox, &spec).await;
+        let ContainerState::Running { pid, .. } = fixture.runtime.container(&id).await.unwrap().state else {
+            panic!("it runs");
+        };
+        let shim = nix::unistd::Pid::from_raw(parent(pid));
+        nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+        assert_eq!(fixture.ended(&id).await, (137, false));
+        let gone = async {
+            while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone)
+            .await
+            .expect("nothing of it runs on");
+        let next = fixture.start(&sandbox, &spec).await;
+        assert_eq!(fixture.exec(&next, &["echo", "here"]).await.1, "here\n");
+    });
+}
+
 #[test]
 fn exec_has_input_output_errors_codes_and_terminals() {
     run(|fixture| async move {

@@ -462,6 +462,26 @@ async fn a_runtime_that_hangs_makes_the_node_unready_and_does_not_hold_up_its_le
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_deleted_while_its_image_comes_does_not_wait_for_it() {
+    let node = Node::start().await;
+    node.runtime.add_to_registry("large:1");
+    node.runtime.hold_pulls(true);
+    node.create("web", json!({"containers": [{"name": "a", "image": "large:1"}]}))
+        .await;
+    node.until_event("Pulling Pulling image \"large:1\"").await;
+    let begun = Instant::now();
+    node.delete("web").await;
+    node.until_gone("web").await;
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    assert!(node.network.attached.lock().unwrap().is_empty());
+    // The next one begins its pull anew.
+    node.runtime.hold_pulls(false);
+    node.create("web", json!({"containers": [{"name": "a", "image": "large:1"}]}))
+        .await;
+    node.until_phase("web", "Running").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reboot_is_told() {
     use kobune_client::k8s_openapi::api::core::v1;
     use kobune_client::kube::Api;

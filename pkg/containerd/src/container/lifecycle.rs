@@ -25,10 +25,16 @@ use crate::spec::resources;
 /// Upstream's exit code of a container that could not be started.
 const START_ERROR_CODE: i32 = 128;
 const SIGKILL: u32 = 9;
+/// What containerd says when a shim's socket was gone, or the shim before it answered.
+const SHIM_WAS_ENDING: [&str; 2] = ["failed to start shim", "ttrpc: closed"];
 /// Milliseconds between tries to reach a pod's shim.
 const SHIM_PAUSES: [u64; 5] = [10, 30, 100, 300, 1000];
 /// How long a killed process may take to disappear before we say that it does not.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
+
+fn shim_was_ending(message: &str) -> bool {
+    SHIM_WAS_ENDING.iter().any(|words| message.contains(words))
+}
 
 impl Containerd {
     pub(crate) async fn start(&self, id: &str) -> Result<()> {
@@ -134,7 +140,7 @@ impl Containerd {
             let created = self.connection.tasks().create(request.clone()).await;
             let pause = pauses.next();
             match (created, pause) {
-                (Err(status), Some(pause)) if status.message().contains("failed to start shim") => {
+                (Err(status), Some(pause)) if shim_was_ending(status.message()) => {
                     tracing::debug!(container = request.container_id, %status, "the shim was ending");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
