@@ -14,7 +14,7 @@ use kobune_store::{CommitError, Expect, Op};
 use serde_json::Value;
 
 use super::call::Call;
-use super::encode::{encode, unstored};
+use super::encode::{stored, unstored};
 use super::options::WriteOptions;
 use super::{output, update};
 use crate::http::body::Body;
@@ -138,17 +138,9 @@ async fn store(call: &Call<'_>, object: &mut Value, options: &WriteOptions<'_>) 
         return Ok(unstored(object));
     }
     let durability = call.row.strategy.durability(None, object);
-    let value = match call.row.convert {
-        None => encode(object),
-        Some(convert) => {
-            let mut stored = object.clone();
-            convert.store(&mut stored);
-            encode(&stored)
-        }
-    };
     let put = Op::Put {
         key: key.clone(),
-        value,
+        value: stored(call.row, object),
         expect: Expect::Absent,
     };
     let outcome = loop {

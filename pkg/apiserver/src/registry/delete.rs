@@ -7,11 +7,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Response, StatusCode};
 use kobune_api::meta;
 use kobune_api::status::{self, Details, Status};
-use kobune_store::{CommitError, Durability, Expect, Op};
+use kobune_store::{CommitError, Durability, Record};
 use serde_json::Value;
 
 use super::call::Call;
-use super::encode::{encode, is_same, unstored};
+use super::encode::{is_same, stored, unstored};
 use super::options::DeleteOptions;
 use super::{list, output, update};
 use crate::http::body::Body;
@@ -120,87 +120,69 @@ async fn one(
         check_preconditions(call, name, &old, options)?;
         call.row.strategy.check_delete(call, &old)?;
         admission::delete(call, &old)?;
-        let mut new = old.clone();
-        let step = plan::step(&call.row.facts, call.row.strategy, options, &mut new, call.now);
-        if step == Step::Wait {
-            return Ok(Deleted {
-                bytes: record.value.clone(),
-                object: old,
-                gone: false,
-            });
-        }
-        if step == Step::Mark {
-            call.row.strategy.marked(&mut new);
-        }
-        let value = match call.row.convert {
-            None => encode(&new),
-            Some(convert) => {
-                let mut stored = new.clone();
-                convert.store(&mut stored);
-                encode(&stored)
-            }
-        };
-        if step == Step::Mark && is_same(&value, &record.value) {
-            return Ok(Deleted {
-                bytes: record.value.clone(),
-                object: old,
-                gone: false,
-            });
-        }
-        let gone = step == Step::Remove;
-        if options.dry_run {
-            return Ok(Deleted {
-                bytes: unstored(&new),
-                object: new,
-                gone,
-            });
-        }
-        let expect = Expect::Revision(record.revision);
-        let (op, durability) = if gone {
-            let op = Op::Delete {
-                key: key.clone(),
-                expect,
-                last: Some(value),
-            };
-            (op, call.row.strategy.durability(None, &new))
-        } else {
-            (
-                Op::Put {
-                    key: key.clone(),
-                    value,
-                    expect,
-                },
-                Durability::Synced,
-            )
-        };
-        let left = (!gone).then_some(&new);
-        let charges = quota::charge(call, namespace, Some(&old), left, false).await?;
-        let mut ops = call.row.strategy.beside(call, Some(&old), left)?;
-        ops.extend(charges.ops);
-        ops.push(op);
-        match call.server.store.commit(ops, durability).await {
-            Ok(mut committed) => {
-                if gone {
-                    call.row.strategy.deleted(call, &new);
-                    meta::set(&mut new, "resourceVersion", committed.revision.to_string());
-                    return Ok(Deleted {
-                        bytes: unstored(&new),
-                        object: new,
-                        gone,
-                    });
-                }
-                let record = committed.records.pop().flatten();
-                let bytes = record.map(|record| record.value.clone()).unwrap_or_default();
-                return Ok(Deleted {
-                    bytes,
-                    object: new,
-                    gone,
-                });
-            }
-            Err(CommitError::Conflict { .. }) => {}
-            Err(error) => return Err(update::failed(call, &error)),
+        if let Some(deleted) = begin(call, namespace, options, &record, old).await? {
+            return Ok(deleted);
         }
     }
+}
+
+/// Takes the next step on the object's way out; `None`: somebody wrote it meanwhile.
+async fn begin(
+    call: &Call<'_>,
+    namespace: &str,
+    options: &DeleteOptions,
+    record: &Record,
+    old: Value,
+) -> Result<Option<Deleted>, Status> {
+    let mut new = old.clone();
+    let step = plan::step(&call.row.facts, call.row.strategy, options, &mut new, call.now);
+    if step == Step::Mark {
+        call.row.strategy.marked(&mut new);
+    }
+    let gone = step == Step::Remove;
+    let value = stored(call.row, &new);
+    if step == Step::Wait || step == Step::Mark && is_same(&value, &record.value) {
+        return Ok(Some(Deleted {
+            bytes: record.value.clone(),
+            object: old,
+            gone,
+        }));
+    }
+    if options.dry_run {
+        return Ok(Some(Deleted {
+            bytes: unstored(&new),
+            object: new,
+            gone,
+        }));
+    }
+    let durability = if gone {
+        call.row.strategy.durability(None, &new)
+    } else {
+        Durability::Synced
+    };
+    let left = (!gone).then_some(&new);
+    let charges = quota::charge(call, namespace, Some(&old), left, false).await?;
+    let mut ops = call.row.strategy.beside(call, Some(&old), left)?;
+    ops.extend(charges.ops);
+    ops.push(update::op(record, value, gone));
+    let mut committed = match call.server.store.commit(ops, durability).await {
+        Ok(committed) => committed,
+        Err(CommitError::Conflict { .. }) => return Ok(None),
+        Err(error) => return Err(update::failed(call, &error)),
+    };
+    let bytes = if gone {
+        call.row.strategy.deleted(call, &new);
+        meta::set(&mut new, "resourceVersion", committed.revision.to_string());
+        unstored(&new)
+    } else {
+        let record = committed.records.pop().flatten();
+        record.map(|record| record.value.clone()).unwrap_or_default()
+    };
+    Ok(Some(Deleted {
+        bytes,
+        object: new,
+        gone,
+    }))
 }
 
 fn check_preconditions(

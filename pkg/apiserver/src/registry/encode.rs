@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::row::Row;
+
 /// Writes an object once, for the store and for every reader. Whatever `resourceVersion` it carries
 /// is dropped: the committer writes the one it assigns.
 pub fn encode(object: &Value) -> kobune_store::Value {
@@ -38,6 +40,18 @@ pub fn encode(object: &Value) -> kobune_store::Value {
     kobune_store::Value {
         bytes: out,
         revision_slot: slot,
+    }
+}
+
+/// An object of a row in the version that is stored.
+pub fn stored(row: &Row, object: &Value) -> kobune_store::Value {
+    match row.convert {
+        None => encode(object),
+        Some(convert) => {
+            let mut stored = object.clone();
+            convert.store(&mut stored);
+            encode(&stored)
+        }
     }
 }
 

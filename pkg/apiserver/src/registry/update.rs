@@ -11,11 +11,11 @@ use http::{Response, StatusCode};
 use kobune_api::fields::FieldError;
 use kobune_api::meta;
 use kobune_api::status::{Reason, Status};
-use kobune_store::{CommitError, Expect, Op};
+use kobune_store::{CommitError, Durability, Expect, Op, Record};
 use serde_json::Value;
 
 use super::call::Call;
-use super::encode::{encode, is_same, unstored};
+use super::encode::{is_same, stored, unstored};
 use super::options::WriteOptions;
 use super::{create, delete, output};
 use crate::http::body::Body;
@@ -88,87 +88,98 @@ pub async fn change(
             return Err(Status::not_found(call.row.resource(), call.info.name));
         };
         let old = call.read(&record.value)?;
-        let mut new = make(&old)?;
-        check_version(call, &old, &new)?;
-        // From here on it is a change of what is there, also where the client did not say so.
-        restore_meta(&mut new, &old, "resourceVersion");
-        keep(call, part, &old, &mut new);
-        call.row.strategy.prepare_update(call, part, &old, &mut new)?;
-        bump_generation(call, part, &old, &mut new);
-        admission::update(call, part, &old, &mut new)?;
-        validate(call, part, &old, &new)?;
-        if part.is_empty() {
-            rules::warn(call, Some(&old), &new);
+        let new = next(call, part, options, make, &old)?;
+        if let Some(changed) = write(call, part, options, &record, &old, new).await? {
+            return Ok(changed);
         }
-        rules::track(call, Some(&old), &mut new, options, part);
-        let reservation = call.row.strategy.reserve(call, Some(&old), &mut new)?;
-        let goes = meta::metadata(&new).is_some_and(|_| delete::is_finished(call, &new));
-        let durability = call.row.strategy.durability(Some(&old), &new);
-        let value = match call.row.convert {
-            None => encode(&new),
-            Some(convert) => {
-                let mut stored = new.clone();
-                convert.store(&mut stored);
-                encode(&stored)
-            }
-        };
-        if !goes && is_same(&value, &record.value) {
-            return Ok(Changed {
-                bytes: record.value.clone(),
-            });
-        }
-        let enforced = matches!(part, "" | "resize");
-        let left = (!goes).then_some(&new);
-        let charges = quota::charge(call, call.info.namespace, Some(&old), left, enforced).await?;
-        if options.dry_run {
-            return Ok(Changed {
-                bytes: unstored(&new),
-            });
-        }
-        let expect = Expect::Revision(record.revision);
-        let op = if goes {
-            Op::Delete {
-                key: key.clone(),
-                expect,
-                last: Some(value),
-            }
-        } else {
-            Op::Put {
-                key: key.clone(),
-                value,
-                expect,
-            }
-        };
-        let durability = if goes {
-            kobune_store::Durability::Synced
-        } else {
-            durability
-        };
-        let mut ops = call.row.strategy.beside(call, Some(&old), left)?;
-        ops.extend(charges.ops);
-        ops.push(op);
-        match call.server.store.commit(ops, durability).await {
-            Ok(mut committed) => {
-                if let Some(reservation) = reservation {
-                    reservation.keep();
-                }
-                if goes {
-                    call.row.strategy.deleted(call, &new);
-                    return Ok(Changed {
-                        bytes: unstored(&new),
-                    });
-                }
-                let Some(record) = committed.records.pop().flatten() else {
-                    return Err(Status::internal("the store did not return the object"));
-                };
-                call.server.wrote(call.row, &record);
-                return Ok(Changed {
-                    bytes: record.value.clone(),
-                });
-            }
-            Err(CommitError::Conflict { .. }) => {}
-            Err(error) => return Err(failed(call, &error)),
-        }
+    }
+}
+
+/// The state that a change asks for, complete and found good.
+fn next(
+    call: &Call<'_>,
+    part: &str,
+    options: &WriteOptions<'_>,
+    make: &mut Make<'_>,
+    old: &Value,
+) -> Result<Value, Status> {
+    let mut new = make(old)?;
+    check_version(call, old, &new)?;
+    // From here on it is a change of what is there, also where the client did not say so.
+    restore_meta(&mut new, old, "resourceVersion");
+    keep(call, part, old, &mut new);
+    call.row.strategy.prepare_update(call, part, old, &mut new)?;
+    bump_generation(call, part, old, &mut new);
+    admission::update(call, part, old, &mut new)?;
+    validate(call, part, old, &new)?;
+    if part.is_empty() {
+        rules::warn(call, Some(old), &new);
+    }
+    rules::track(call, Some(old), &mut new, options, part);
+    Ok(new)
+}
+
+/// Stores the new state at the version that was read, unless it is the same; `None`: somebody wrote
+/// meanwhile.
+async fn write(
+    call: &Call<'_>,
+    part: &str,
+    options: &WriteOptions<'_>,
+    record: &Record,
+    old: &Value,
+    mut new: Value,
+) -> Result<Option<Changed>, Status> {
+    let reservation = call.row.strategy.reserve(call, Some(old), &mut new)?;
+    let goes = delete::is_finished(call, &new);
+    let value = stored(call.row, &new);
+    if !goes && is_same(&value, &record.value) {
+        let bytes = record.value.clone();
+        return Ok(Some(Changed { bytes }));
+    }
+    let enforced = matches!(part, "" | "resize");
+    let left = (!goes).then_some(&new);
+    let charges = quota::charge(call, call.info.namespace, Some(old), left, enforced).await?;
+    if options.dry_run {
+        let bytes = unstored(&new);
+        return Ok(Some(Changed { bytes }));
+    }
+    let durability = if goes {
+        Durability::Synced
+    } else {
+        call.row.strategy.durability(Some(old), &new)
+    };
+    let mut ops = call.row.strategy.beside(call, Some(old), left)?;
+    ops.extend(charges.ops);
+    ops.push(op(record, value, goes));
+    let mut committed = match call.server.store.commit(ops, durability).await {
+        Ok(committed) => committed,
+        Err(CommitError::Conflict { .. }) => return Ok(None),
+        Err(error) => return Err(failed(call, &error)),
+    };
+    if let Some(reservation) = reservation {
+        reservation.keep();
+    }
+    if goes {
+        call.row.strategy.deleted(call, &new);
+        let bytes = unstored(&new);
+        return Ok(Some(Changed { bytes }));
+    }
+    let Some(record) = committed.records.pop().flatten() else {
+        return Err(Status::internal("the store did not return the object"));
+    };
+    call.server.wrote(call.row, &record);
+    let bytes = record.value.clone();
+    Ok(Some(Changed { bytes }))
+}
+
+/// The write of an object's new state, or of its end in that state, if it is still as it was read.
+pub(super) fn op(record: &Record, value: kobune_store::Value, goes: bool) -> Op {
+    let (key, expect) = (record.key.clone(), Expect::Revision(record.revision));
+    if goes {
+        let last = Some(value);
+        Op::Delete { key, expect, last }
+    } else {
+        Op::Put { key, value, expect }
     }
 }
 
