@@ -23,7 +23,7 @@ mod spec;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 use kobune_runtime::{ContainerEvent, Error, Result};
@@ -91,6 +91,8 @@ impl Config {
 
 /// A container runtime over one containerd.
 pub struct Containerd {
+    /// For what has to be brought to an end, also when nobody waits for it any more.
+    this: Weak<Self>,
     connection: Connection,
     host: Host,
     cgroups: Hierarchy,
@@ -167,15 +169,18 @@ impl Containerd {
             .unwrap_or_else(|| "/proc/self/exe".into());
         let sandboxes = Sandboxes::open(&config.run_dir, &config.data_dir, init.clone(), cgroups.clone())?;
         let images = Images::open(connection.clone(), &config).await?;
-        Ok(Arc::new(Self {
+        let folders = Folders::open(&config.run_dir, &config.data_dir)?;
+        let pump = Pump::start()
+            .map_err(|error| Error::other("starting the reader of containers' output", error))?;
+        Ok(Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             connection,
             host: Host::look(),
             cgroups,
             sandboxes: Arc::new(sandboxes),
             entries: Entries::default(),
-            folders: Folders::open(&config.run_dir, &config.data_dir)?,
-            pump: Pump::start()
-                .map_err(|error| Error::other("starting the reader of containers' output", error))?,
+            folders,
+            pump,
             images,
             events: broadcast::channel(EVENTS).0,
             runc_root: config.run_dir.join("runc"),

@@ -45,6 +45,29 @@ fn a_container_runs_logs_and_ends_with_its_code() {
 }
 
 #[test]
+fn a_start_that_nobody_waits_for_any_more_leaves_something_to_stop() {
+    run(|fixture| async move {
+        fixture.import("busybox").await;
+        let sandbox = fixture.sandbox("dropped").await;
+        for moment in (0..120).step_by(8) {
+            let spec = fixture.script(&sandbox, "exec sleep 1000");
+            let id = fixture.runtime.create_container(&sandbox, &spec).await.unwrap();
+            let start = fixture.runtime.start_container(&id);
+            let _ = tokio::time::timeout(Duration::from_millis(moment), start).await;
+            fixture.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+            fixture.runtime.remove_container(&id).await.unwrap();
+            assert!(fixture.runtime.container(&id).await.is_err());
+            let left = std::process::Command::new("find")
+                .args(["/sys/fs/cgroup", "-type", "d", "-name", &id])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&left.stdout), "", "after {moment} ms");
+        }
+        fixture.runtime.remove_sandbox("dropped").await.unwrap();
+    });
+}
+
+#[test]
 fn containers_of_a_pod_share_network_ipc_and_memory_but_not_processes() {
     run(|fixture| async move {
         fixture.import("busybox").await;

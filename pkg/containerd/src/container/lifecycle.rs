@@ -37,8 +37,19 @@ fn shim_was_ending(message: &str) -> bool {
 }
 
 impl Containerd {
+    /// Goes to its end also when nobody waits for it any more, as when the pod is to go: half a start
+    /// would leave a process of which the entry knows nothing.
     pub(crate) async fn start(&self, id: &str) -> Result<()> {
         let entry = self.entries.get(id)?;
+        let doing = || format!("starting container {id}");
+        let this = self.this.upgrade();
+        let this = this.ok_or_else(|| Error::other(doing(), "kobune is ending"))?;
+        let started = tokio::spawn(async move { this.start_entry(&entry).await });
+        started.await.map_err(|error| Error::other(doing(), error))?
+    }
+
+    async fn start_entry(&self, entry: &Entry) -> Result<()> {
+        let id = &entry.id;
         let _change = entry.change.lock().await;
         match entry.phase() {
             Phase::Running { .. } => return Ok(()),
@@ -49,21 +60,21 @@ impl Containerd {
                 });
             }
         }
-        self.make_fifos(&entry)?;
-        self.follow_log(&entry, false)?;
-        match self.run(&entry).await {
+        self.make_fifos(entry)?;
+        self.follow_log(entry, false)?;
+        match self.run(entry).await {
             Ok(pid) => {
                 let started_at = Timestamp::now();
                 self.folders.write_started(id, started_at);
                 entry.set_phase(Phase::Running { started_at, pid });
-                self.tell(&entry, ContainerEventKind::Started);
+                self.tell(entry, ContainerEventKind::Started);
                 Ok(())
             }
             // Nothing was tried: it may be tried again.
             Err(error @ Error::Unavailable { .. }) => Err(error),
             Err(error) => {
                 let message = start_message(&error);
-                self.never_started(&entry, &message).await;
+                self.never_started(entry, &message).await;
                 Err(Error::Start { message })
             }
         }
@@ -276,7 +287,7 @@ impl Containerd {
             container_id: id.to_owned(),
         };
         match tasks.delete(request()).await {
-            Err(status) if status.code() == tonic::Code::FailedPrecondition => {
+            Err(status) if runs_still(&status) => {
                 let _ = tasks.kill(kill_request(id, SIGKILL)).await;
                 let wait = api::WaitRequest {
                     container_id: id.to_owned(),
@@ -312,6 +323,11 @@ impl Containerd {
             entry.record.name
         )))
     }
+}
+
+/// containerd's way to say it; the shim's own words come with no code.
+fn runs_still(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::FailedPrecondition || status.message().contains("running process")
 }
 
 fn kill_request(id: &str, signal: u32) -> api::KillRequest {
