@@ -9,7 +9,7 @@ use crate::address::Pool;
 use crate::link::{self, Links, PodLink, Route};
 use crate::ruleset::Ruleset;
 use crate::service::plan::ServicePlan;
-use crate::{HostPort, NetworkError, NodeNetworkConfig, namespace, sysctl};
+use crate::{Cidr, HostPort, NetworkError, NodeNetworkConfig, namespace, sysctl};
 
 const DEFAULT_MTU: u32 = 1500;
 
@@ -225,6 +225,15 @@ impl NodeNetwork {
     ) -> Result<(), NetworkError> {
         self.blocking("changing Services", move |network| {
             lock(&network.ruleset).set_services(plans, whole)
+        })
+        .await
+    }
+
+    /// Sets the ranges that ServiceCIDR objects add to the configured one: packets to their addresses that no
+    /// Service has are rejected too. [`crate::service::run`] does this, before it sets the Services.
+    pub async fn set_further_service_cidrs(self: &Arc<Self>, ranges: Vec<Cidr>) -> Result<(), NetworkError> {
+        self.blocking("changing the ranges of Services", move |network| {
+            lock(&network.ruleset).set_further_service_cidrs(ranges)
         })
         .await
     }

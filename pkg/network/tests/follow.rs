@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Cluster, SERVICES, SLICES};
+use cluster::{Cluster, RANGES, SERVICES, SLICES};
 use kobune_network::{NodeNetwork, service};
 use machine::{Pod, ask, on_a_node};
 use serde_json::json;
@@ -18,13 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 const WEB: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 5);
 
-/// Waits until a connection to the Service ends as said; the rules follow within milliseconds.
 async fn until(wanted: &str) {
+    until_at(WEB, wanted).await;
+}
+
+/// Waits until a connection to a Service's address ends as said; the rules follow within milliseconds.
+async fn until_at(address: Ipv4Addr, wanted: &str) {
     let mut answer = String::new();
     let turned = async {
         while answer != wanted {
             sleep(Duration::from_millis(2)).await;
-            let asked = tokio::task::spawn_blocking(|| ask(WEB, 80)).await.unwrap();
+            let asked = tokio::task::spawn_blocking(move || ask(address, 80))
+                .await
+                .unwrap();
             answer = asked.map_or_else(|error| error.kind().to_string(), |(name, _)| name);
         }
     };
@@ -95,6 +101,37 @@ fn rules_are_made_anew_after_someone_deleted_them() {
             json!([]),
         );
         until("a").await;
+        cancel.cancel();
+    });
+}
+
+#[test]
+fn what_nobody_has_in_a_further_range_of_services_is_refused() {
+    on_a_node(|node| async move {
+        let nobodys = Ipv4Addr::new(10, 99, 0, 5);
+        let network = node.start();
+        let a = Pod::new(&network, "a").await;
+        let cluster = Cluster::default();
+        let cancel = follow(&network, &cluster);
+        cluster.serve(
+            "web",
+            json!({"clusterIP": WEB, "ports": [{"name": "http", "port": 80}]}),
+            json!([{"addresses": [a.ip()]}]),
+        );
+        until("a").await;
+        assert!(!machine::sh("nft list table ip kobune").contains("10.99.0.0/24"));
+        let range =
+            json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.99.0.0/24", "fd00:99::/112"]}});
+        cluster.set(RANGES, range);
+        until_at(nobodys, "connection refused").await;
+        let from_a_pod = a.namespace.ask(nobodys, 80).unwrap_err();
+        assert_eq!(from_a_pod.kind(), std::io::ErrorKind::ConnectionRefused);
+        until("a").await;
+        let spec = json!({"clusterIP": nobodys, "ports": [{"name": "http", "port": 80}]});
+        cluster.serve("other", spec, json!([{"addresses": [a.ip()]}]));
+        until_at(nobodys, "a").await;
+        cluster.delete(SERVICES, "shop", "other");
+        until_at(nobodys, "connection refused").await;
         cancel.cancel();
     });
 }

@@ -34,6 +34,8 @@ pub(super) struct Base {
     pub pod_cidr: Cidr,
     pub cluster_cidr: Cidr,
     pub service_cidr: Cidr,
+    /// Those that ServiceCIDR objects add to it.
+    pub further_service_cidrs: Vec<Cidr>,
 }
 
 impl Base {
@@ -44,6 +46,7 @@ impl Base {
             pod_cidr: config.pod_cidr,
             cluster_cidr: config.cluster_cidr,
             service_cidr: config.service_cidr,
+            further_service_cidrs: Vec::new(),
         }
     }
 
@@ -124,13 +127,14 @@ impl Base {
         });
         batch.add_base_chain("out", ChainKind::Filter, Hook::Output, AFTER_TRANSLATION);
         for chain in ["forward", "out"] {
-            batch.add_rule(chain, |rule| {
-                if chain == "out" {
-                    rule.does_not_leave_by("lo");
-                }
-                rule.destination_in(self.service_cidr)
-                    .verdict(Verdict::Goto(REJECT));
-            });
+            for range in std::iter::once(&self.service_cidr).chain(&self.further_service_cidrs) {
+                batch.add_rule(chain, |rule| {
+                    if chain == "out" {
+                        rule.does_not_leave_by("lo");
+                    }
+                    rule.destination_in(*range).verdict(Verdict::Goto(REJECT));
+                });
+            }
             batch.add_rule(chain, |rule| {
                 rule.new_connection()
                     .address_protocol_port_in(NO_ENDPOINTS)

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::conntrack::{self, Stale};
 use crate::nft::{Batch, NftError, NftSocket};
 use crate::service::plan::ServicePlan;
-use crate::{HostPort, NetworkError, NodeNetworkConfig};
+use crate::{Cidr, HostPort, NetworkError, NodeNetworkConfig};
 
 use base::Base;
 use hairpin::Hairpins;
@@ -205,6 +205,19 @@ impl Ruleset {
         }
         self.forget(&stale);
         Ok(())
+    }
+
+    /// Sets the ranges of Services beside the configured one. A table of an earlier run takes them over with
+    /// the Services.
+    pub(crate) fn set_further_service_cidrs(&mut self, ranges: Vec<Cidr>) -> Result<(), NetworkError> {
+        if self.base.further_service_cidrs == ranges {
+            return Ok(());
+        }
+        self.base.further_service_cidrs = ranges;
+        match self.kernel {
+            Kernel::Inherited => Ok(()),
+            Kernel::Known | Kernel::Unknown => self.rebuild(),
+        }
     }
 
     /// Deletes the table.

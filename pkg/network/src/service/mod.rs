@@ -4,10 +4,11 @@
 //! cache of Services ───────┐
 //!                          ├─ changed Services ── plan ── one batch
 //! cache of EndpointSlices ─┘
+//! cache of ServiceCIDRs ───── ranges in which nothing may leave this node ── the whole table
 //! ```
 //!
 //! State: [`Watched`] owns which slices belong to which Service; the ruleset owns what the kernel has.
-//! Both caches' changes come by unbounded channels of pointers; all that is there is taken at once, so
+//! The caches' changes come by unbounded channels of pointers; all that is there is taken at once, so
 //! a burst becomes one batch while the batch before it is being applied.
 
 pub mod plan;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use kobune_client::k8s_openapi::api::core::v1::Service;
 use kobune_client::k8s_openapi::api::discovery::v1::EndpointSlice;
+use kobune_client::k8s_openapi::api::networking::v1::ServiceCIDR;
 use kobune_client::{Cache, Caches, Changes, Key};
 use tokio_util::sync::CancellationToken;
 
-use crate::NodeNetwork;
-use plan::NodeView;
+use crate::{Cidr, NetworkError, NodeNetwork};
+use plan::{NodeView, ServicePlan};
 use watched::Watched;
 
 /// How long to wait before all rules are made anew after the kernel refused a change.
@@ -34,19 +36,25 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub async fn run(network: Arc<NodeNetwork>, caches: Caches, cancel: CancellationToken) {
     let services = caches.get::<Service>();
     let slices = caches.get::<EndpointSlice>();
+    let ranges = caches.get::<ServiceCIDR>();
     let follow = async {
         // Rules of an earlier run stay in force until everything is known.
-        if services.ready().await && slices.ready().await {
+        if services.ready().await && slices.ready().await && ranges.ready().await {
             let config = network.config();
             let node = NodeView {
                 pod_cidr: config.pod_cidr,
                 node_ip: config.node_ip,
                 answered_here: config.cluster_dns,
             };
-            let changes = (services.subscribe(), slices.subscribe());
+            let changes = Changed {
+                services: services.subscribe(),
+                slices: slices.subscribe(),
+                ranges: ranges.subscribe(),
+            };
             Follower {
                 network,
                 services,
+                ranges,
                 watched: Watched::default(),
                 node,
             }
@@ -60,15 +68,28 @@ pub async fn run(network: Arc<NodeNetwork>, caches: Caches, cancel: Cancellation
     }
 }
 
+/// What the caches tell.
+struct Changed {
+    services: Changes<Service>,
+    slices: Changes<EndpointSlice>,
+    ranges: Changes<ServiceCIDR>,
+}
+
 struct Follower {
     network: Arc<NodeNetwork>,
     services: Cache<Service>,
+    ranges: Cache<ServiceCIDR>,
     watched: Watched,
     node: NodeView,
 }
 
 impl Follower {
-    async fn follow(mut self, (mut services, mut slices): (Changes<Service>, Changes<EndpointSlice>)) {
+    async fn follow(mut self, news: Changed) {
+        let Changed {
+            mut services,
+            mut slices,
+            mut ranges,
+        } = news;
         let mut changed = BTreeSet::new();
         let mut whole = true;
         loop {
@@ -78,6 +99,7 @@ impl Follower {
             while let Some(change) = slices.try_next() {
                 self.watched.note(change, &mut changed);
             }
+            while ranges.try_next().is_some() {}
             if whole {
                 changed.extend(self.services.list().iter().map(|service| Key::of(&**service)));
             }
@@ -96,6 +118,8 @@ impl Follower {
                     Some(change) => self.watched.note(change, &mut changed),
                     None => return,
                 },
+                // All of them are looked at each time: they are few, and change once in a cluster's life.
+                change = ranges.next() => if change.is_none() { return },
             }
         }
     }
@@ -108,13 +132,13 @@ impl Follower {
                 let slices = self.watched.slices(key);
                 let plan = match self.services.get_key(key) {
                     Some(service) => plan::plan(&service, &slices, &self.node),
-                    None => plan::ServicePlan::default(),
+                    None => ServicePlan::default(),
                 };
                 (Arc::from(key.to_string()), plan)
             })
             .collect();
         let count = plans.len();
-        match self.network.set_services(plans, whole).await {
+        match self.set(plans, whole).await {
             Ok(()) => {
                 tracing::debug!(services = count, whole, "packet rules follow the Services");
                 true
@@ -126,4 +150,25 @@ impl Follower {
             }
         }
     }
+
+    async fn set(&self, plans: Vec<(Arc<str>, ServicePlan)>, whole: bool) -> Result<(), NetworkError> {
+        let mut ranges: Vec<Cidr> = self
+            .ranges
+            .list()
+            .iter()
+            .flat_map(|object| ipv4_ranges(object))
+            .collect();
+        ranges.retain(|range| *range != self.network.config().service_cidr);
+        ranges.sort_unstable_by_key(|range| (range.network(), range.prefix()));
+        ranges.dedup();
+        self.network.set_further_service_cidrs(ranges).await?;
+        self.network.set_services(plans, whole).await
+    }
+}
+
+/// The IPv4 ranges of a ServiceCIDR.
+fn ipv4_ranges(object: &ServiceCIDR) -> impl Iterator<Item = Cidr> {
+    let texts = object.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
+    // An IPv6 range is none of ours.
+    texts.filter_map(|text| text.parse().ok())
 }

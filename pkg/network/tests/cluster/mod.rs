@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub const SERVICES: &str = "/api/v1/services";
 pub const NAMESPACES: &str = "/api/v1/namespaces";
 pub const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+pub const RANGES: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 
 #[derive(Default)]
 struct State {
