@@ -1,17 +1,15 @@
 //! The database itself: load, commit, absorb the journal, rebuild. It is open only while it is used.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sled::Db;
 use tracing::{error, info, warn};
 
 use super::SledOptions;
-use super::disk::{failed, sync_content};
+use super::applied::{Open, Pending};
 use super::journalled::Changes;
-use super::layout::{self, BATCH, GENERATION_KEY, Group, RESERVED_KEY, Write};
+use super::layout::{self, GENERATION_KEY, Group, RESERVED_KEY, Write};
 use super::open::{self, caught, close, open};
 use super::read::{number, read};
 use crate::backend::{BackendError, Batch, Change, Loaded};
@@ -21,9 +19,6 @@ use crate::record::{Record, Revision};
 /// After a restore from a snapshot it is not known how many revisions were handed out since it was taken;
 /// more than this surely not.
 const RESTORE_SKIPS: Revision = 1_000_000_000;
-
-/// How many bytes of values are written between syncs.
-const SYNC_EVERY: usize = 512 << 10;
 
 /// Records in sled, on the thread that calls.
 pub(super) struct Database {
@@ -37,13 +32,6 @@ pub(super) struct Database {
     /// The keys whose values are in chunks.
     groups: HashMap<Arc<str>, Group>,
     next_group: u64,
-}
-
-/// An open database and its file, to sync it.
-pub(super) struct Open {
-    pub(super) db: Db,
-    pub(super) file: File,
-    pub(super) blobs: PathBuf,
 }
 
 impl Database {
@@ -73,7 +61,7 @@ impl Database {
         groups.clear();
         let loaded = caught("reading the database", || {
             let absorbed = number(&opened.db, GENERATION_KEY)?.unwrap_or(0);
-            Ok((read(&opened.db, groups, next_group)?, absorbed))
+            Ok((read(&opened, groups, next_group)?, absorbed))
         });
         let closed = close(opened, &self.path());
         let loaded = loaded?;
@@ -109,17 +97,17 @@ impl Database {
             return Err(damaged("the database is not open"));
         };
         let (groups, next_group) = (&mut self.groups, &mut self.next_group);
-        caught("writing", || {
+        let written = caught("writing", || {
             let mut headers = Pending::default();
             for transaction in &batch.transactions {
                 let layout = layout::lay_out(transaction, |key| groups.get(key).copied(), next_group);
                 let mut chunks = Pending::default();
                 for write in layout.chunks {
-                    chunks.make_room(&opened.db, write.bytes())?;
+                    chunks.make_room(opened, write.bytes())?;
                     chunks.push(write);
                 }
-                chunks.apply(&opened.db)?;
-                headers.make_room(&opened.db, layout.headers.iter().map(Write::bytes).sum())?;
+                chunks.apply(opened)?;
+                headers.make_room(opened, layout.headers.iter().map(Write::bytes).sum())?;
                 layout.headers.into_iter().for_each(|write| headers.push(write));
                 for (key, group) in layout.groups {
                     match group {
@@ -131,11 +119,11 @@ impl Database {
             if let Some(reserved) = batch.reserved {
                 headers.push(Write::number(RESERVED_KEY, reserved));
             }
-            headers.apply(&opened.db)?;
-            opened.db.flush().map_err(database("flushing"))?;
-            Ok(())
-        })?;
-        opened.sync().inspect_err(|_| self.unsound = true)
+            headers.apply(opened)?;
+            opened.sync()
+        });
+        self.unsound |= opened.sync_failed();
+        written
     }
 
     /// Notes that the database has all of a generation. Everything before must be synced.
@@ -143,14 +131,14 @@ impl Database {
         let Some(opened) = &self.open else {
             return Err(damaged("the database is not open"));
         };
-        caught("writing", || {
+        let written = caught("writing", || {
             let mut mark = Pending::default();
             mark.push(Write::number(GENERATION_KEY, generation));
-            mark.apply(&opened.db)?;
-            opened.db.flush().map_err(database("flushing"))?;
-            Ok(())
-        })?;
-        opened.sync().inspect_err(|_| self.unsound = true)
+            mark.apply(opened)?;
+            opened.sync()
+        });
+        self.unsound |= opened.sync_failed();
+        written
     }
 
     /// Sets the database aside and starts from the newest whole logical snapshot. The journal, whose newest
@@ -182,53 +170,6 @@ impl Database {
     }
 }
 
-impl Open {
-    /// What makes a flushed batch survive a power cut.
-    fn sync(&self) -> Result<(), BackendError> {
-        self.file
-            .sync_data()
-            .map_err(failed("syncing the database in", &self.blobs))?;
-        sync_content(&self.blobs)
-    }
-}
-
-/// Writes that wait to be applied as one sled batch.
-#[derive(Default)]
-pub(super) struct Pending {
-    batch: sled::Batch,
-    bytes: usize,
-}
-
-impl Pending {
-    /// Applies what waits if `bytes` more would be too much.
-    fn make_room(&mut self, db: &Db, bytes: usize) -> Result<(), BackendError> {
-        if self.bytes > 0 && self.bytes + bytes > BATCH {
-            self.apply(db)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Adds a write.
-    pub(super) fn push(&mut self, write: Write) {
-        self.bytes += write.bytes();
-        match write {
-            Write::Insert(key, value) => self.batch.insert(key, value),
-            Write::Remove(key) => self.batch.remove(key),
-        }
-    }
-
-    /// Applies what waits.
-    pub(super) fn apply(&mut self, db: &Db) -> Result<(), BackendError> {
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        self.bytes = 0;
-        db.apply_batch(std::mem::take(&mut self.batch))
-            .map_err(database("applying a batch"))
-    }
-}
-
 impl Database {
     /// Everything, and up to which generation of the journal it is.
     pub(super) fn load(&mut self, newest: u64) -> Result<(Loaded, u64), BackendError> {
@@ -250,31 +191,14 @@ impl Database {
     /// Takes a generation of the journal.
     pub(super) fn absorb(&mut self, changes: &Changes, generation: u64) -> Result<(), BackendError> {
         self.opened()?;
-        let written = self
-            .write_synced_often(changes)
-            .and_then(|()| self.mark(generation));
-        self.checked(written)
-    }
-
-    /// Writes changes that need not come about together. sled writes over a part of its log when all that was in
-    /// it stands in a later one; that one should be on the disk before, and with a sync now and then it is.
-    fn write_synced_often(&mut self, changes: &Changes) -> Result<(), BackendError> {
-        let mut batch = Batch {
-            transactions: Vec::new(),
+        // They need not come about together: the journal has them until the generation is noted.
+        let transactions = changes.by_key.values().map(|change| vec![change.clone()]);
+        let written = self.write(&Batch {
+            transactions: transactions.collect(),
             reserved: changes.reserved,
-        };
-        let mut bytes = 0;
-        for change in changes.by_key.values() {
-            if bytes > SYNC_EVERY {
-                self.write(&std::mem::take(&mut batch))?;
-                bytes = 0;
-            }
-            if let Change::Put(record) = change {
-                bytes += record.value.len();
-            }
-            batch.transactions.push(vec![change.clone()]);
-        }
-        self.write(&batch)
+        });
+        let written = written.and_then(|()| self.mark(generation));
+        self.checked(written)
     }
 
     /// sled does not recover from an error; a fresh start, before the next batch, does.

@@ -3,7 +3,8 @@
 //! What sled does not do by itself, found by measuring, is done here:
 //! - a commit costs it seven threads woken, pages written anew and two waits for the disk: batches become
 //!   durable in a journal, in one write and one `fdatasync`, and it gets them by thousands ([`journalled`]);
-//! - its `flush` writes but does not sync: it is followed by `fdatasync` of its file;
+//! - its `flush` writes but does not sync: it is followed by `fdatasync` of its file, and so often that no part of
+//!   its log is written over before what replaces it is on the disk ([`applied`]);
 //! - messages above half a MiB go to files in `blobs/` that it never syncs: values are cut into chunks and
 //!   batches kept small ([`layout`]), and should a blob appear all the same, it is synced;
 //! - it keeps in memory what it has read and written: it is open only while it is used, and works on a
@@ -17,6 +18,7 @@
 //! Files: `{folder}/journal.0` and `.1` are the journal, `sled` is the database, `sled.new` one that is being
 //! built (with `COMPLETE` in it once it is whole), `sled.damaged` the last one that was set aside.
 
+mod applied;
 mod aside;
 mod database;
 mod disk;

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::database::{Open, database};
+use super::applied::Open;
+use super::database::database;
 use super::disk::{failed, is_unlocked, sync_file, sync_folder};
 use crate::backend::BackendError;
 
@@ -15,7 +16,8 @@ use crate::backend::BackendError;
 const COMPLETE: &str = "COMPLETE";
 /// sled's own threads may hold the database a moment longer than its handle.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-const SEGMENT: usize = 2 << 20;
+/// The size of a segment of sled's log.
+pub(super) const SEGMENT: usize = 2 << 20;
 const CACHE: u64 = 4 << 20;
 
 /// Runs sled's code; a panic becomes an error.
@@ -56,7 +58,7 @@ pub(super) fn open(path: &Path) -> Result<Open, BackendError> {
     sync_folder(&blobs)?;
     sync_folder(path)?;
     path.parent().map_or(Ok(()), sync_folder)?;
-    Ok(Open { db, file, blobs })
+    Ok(Open::new(db, file, blobs))
 }
 
 /// Removes what sled was writing when it was killed while opening.

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sled::Db;
 
-use super::database::{Pending, damaged, database};
+use super::applied::{Open, Pending};
+use super::database::{damaged, database};
 use super::layout::{self, CHUNKS, Group, Header, RECORDS, RESERVED_KEY, Write};
 use crate::backend::{BackendError, Loaded};
 use crate::record::Record;
 
 /// Everything in the database. Chunks nobody refers to, of transactions that were cut off, are removed.
 pub(super) fn read(
-    db: &Db,
+    opened: &Open,
     groups: &mut HashMap<Arc<str>, Group>,
     next_group: &mut u64,
 ) -> Result<Loaded, BackendError> {
+    let db = &opened.db;
     let mut loaded = Loaded {
         records: Vec::new(),
         reserved: number(db, RESERVED_KEY)?.unwrap_or(0),
@@ -47,7 +49,7 @@ pub(super) fn read(
             header.revision,
         )));
     }
-    drop_orphans(db, groups, next_group)?;
+    drop_orphans(opened, groups, next_group)?;
     Ok(loaded)
 }
 
@@ -71,13 +73,13 @@ fn assemble(db: &Db, group: Group) -> Result<Bytes, BackendError> {
 }
 
 fn drop_orphans(
-    db: &Db,
+    opened: &Open,
     groups: &HashMap<Arc<str>, Group>,
     next_group: &mut u64,
 ) -> Result<(), BackendError> {
     let known: HashSet<u64> = groups.values().map(|group| group.id).collect();
-    let mut orphans = Pending::default();
-    for key in db.scan_prefix(CHUNKS).keys() {
+    let mut orphans = Vec::new();
+    for key in opened.db.scan_prefix(CHUNKS).keys() {
         let key = key.map_err(database("reading the chunks"))?;
         let id = layout::group_of_chunk(&key).ok_or_else(|| damaged("a chunk's key is cut off"))?;
         *next_group = (id + 1).max(*next_group);
@@ -85,5 +87,10 @@ fn drop_orphans(
             orphans.push(Write::Remove(key.to_vec()));
         }
     }
-    orphans.apply(db)
+    let mut removal = Pending::default();
+    for orphan in orphans {
+        removal.make_room(opened, orphan.bytes())?;
+        removal.push(orphan);
+    }
+    removal.apply(opened)
 }
