@@ -74,7 +74,27 @@ impl LoopMount {
     /// Mounts it again, as after the power came back.
     pub fn restart(&self) {
         self.unmount().expect("nobody uses the disk any more");
+        self.wait_until_released();
         self.mount();
+    }
+
+    /// Whoever makes a mount namespace just now (any container that starts) holds the disk for a moment more;
+    /// mounted again meanwhile, it would still be the one without power.
+    fn wait_until_released(&self) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.is_attached() {
+            assert!(Instant::now() < until, "{} is still held", self.image().display());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn is_attached(&self) -> bool {
+        let devices = std::fs::read_dir("/sys/block").unwrap();
+        let image = self.image();
+        devices.flatten().any(|device| {
+            let file = std::fs::read_to_string(device.path().join("loop/backing_file"));
+            file.is_ok_and(|file| Path::new(file.trim_end()) == image)
+        })
     }
 
     fn unmount(&self) -> nix::Result<()> {
