@@ -91,7 +91,7 @@ impl Follower {
             mut ranges,
         } = news;
         let mut changed = BTreeSet::new();
-        let mut whole = true;
+        let (mut whole, mut moved) = (true, true);
         loop {
             while let Some(change) = services.try_next() {
                 changed.insert(Key::of(&**change.object()));
@@ -99,16 +99,18 @@ impl Follower {
             while let Some(change) = slices.try_next() {
                 self.watched.note(change, &mut changed);
             }
-            while ranges.try_next().is_some() {}
+            while ranges.try_next().is_some() {
+                moved = true;
+            }
             if whole {
                 changed.extend(self.services.list().iter().map(|service| Key::of(&**service)));
             }
-            if !self.apply(std::mem::take(&mut changed), whole).await {
+            if !self.apply(std::mem::take(&mut changed), whole, moved).await {
                 tokio::time::sleep(AFTER_FAILURE).await;
-                whole = true;
+                (whole, moved) = (true, true);
                 continue;
             }
-            whole = false;
+            (whole, moved) = (false, false);
             tokio::select! {
                 change = services.next() => match change {
                     Some(change) => { changed.insert(Key::of(&**change.object())); }
@@ -118,14 +120,17 @@ impl Follower {
                     Some(change) => self.watched.note(change, &mut changed),
                     None => return,
                 },
-                // All of them are looked at each time: they are few, and change once in a cluster's life.
-                change = ranges.next() => if change.is_none() { return },
+                change = ranges.next() => match change {
+                    Some(_) => moved = true,
+                    None => return,
+                },
             }
         }
     }
 
-    /// Plans the changed Services and applies the plans; false when the kernel refused.
-    async fn apply(&self, changed: BTreeSet<Key>, whole: bool) -> bool {
+    /// Plans the changed Services and applies the plans, after the ranges if those `moved`; false when the
+    /// kernel refused.
+    async fn apply(&self, changed: BTreeSet<Key>, whole: bool, moved: bool) -> bool {
         let plans: Vec<_> = changed
             .iter()
             .map(|key| {
@@ -138,7 +143,7 @@ impl Follower {
             })
             .collect();
         let count = plans.len();
-        match self.set(plans, whole).await {
+        match self.set(plans, whole, moved).await {
             Ok(()) => {
                 tracing::debug!(services = count, whole, "packet rules follow the Services");
                 true
@@ -151,7 +156,21 @@ impl Follower {
         }
     }
 
-    async fn set(&self, plans: Vec<(Arc<str>, ServicePlan)>, whole: bool) -> Result<(), NetworkError> {
+    async fn set(
+        &self,
+        plans: Vec<(Arc<str>, ServicePlan)>,
+        whole: bool,
+        moved: bool,
+    ) -> Result<(), NetworkError> {
+        if moved {
+            self.network
+                .set_further_service_cidrs(self.further_ranges())
+                .await?;
+        }
+        self.network.set_services(plans, whole).await
+    }
+
+    fn further_ranges(&self) -> Vec<Cidr> {
         let mut ranges: Vec<Cidr> = self
             .ranges
             .list()
@@ -161,8 +180,7 @@ impl Follower {
         ranges.retain(|range| *range != self.network.config().service_cidr);
         ranges.sort_unstable_by_key(|range| (range.network(), range.prefix()));
         ranges.dedup();
-        self.network.set_further_service_cidrs(ranges).await?;
-        self.network.set_services(plans, whole).await
+        ranges
     }
 }
 
