@@ -91,26 +91,13 @@ impl Containerd {
 
     /// Snapshots whose container was never registered, because we were killed in between.
     pub(crate) async fn remove_orphans(&self, alive: &HashSet<String>) -> Result<()> {
-        let request = snapshot_api::ListSnapshotsRequest {
-            snapshotter: self.images.snapshotter().to_owned(),
-            filters: vec![format!("labels.\"{SANDBOX_LABEL}\"")],
-        };
-        let doing = "listing snapshots";
-        let mut stream = self
-            .connection
-            .snapshots()
-            .list(request)
-            .await
-            .map_err(failed(doing))?
-            .into_inner();
-        while let Some(page) = stream.message().await.map_err(failed(doing))? {
-            for snapshot in page.info {
-                if !alive.contains(&snapshot.name)
-                    && self.entries.find(&snapshot.name).is_none()
-                    && !self.is_new(&snapshot)
-                {
-                    let _ = self.remove_snapshot(&snapshot.name).await;
-                }
+        let ours = vec![format!("labels.\"{SANDBOX_LABEL}\"")];
+        for snapshot in self.images.list_snapshots(ours).await? {
+            if !alive.contains(&snapshot.name)
+                && self.entries.find(&snapshot.name).is_none()
+                && !self.is_new(&snapshot)
+            {
+                let _ = self.remove_snapshot(&snapshot.name).await;
             }
         }
         Ok(())

@@ -81,25 +81,27 @@ impl Images {
             .max(0) as u64)
     }
 
+    /// The snapshots that pass one of containerd's filters; without any, all.
+    pub(crate) async fn list_snapshots(&self, filters: Vec<String>) -> Result<Vec<snapshot_api::Info>> {
+        let request = snapshot_api::ListSnapshotsRequest {
+            snapshotter: self.snapshotter.clone(),
+            filters,
+        };
+        let doing = "listing snapshots";
+        let listed = self.connection.snapshots().list(request).await;
+        let mut pages = listed.map_err(failed(doing))?.into_inner();
+        let mut snapshots = Vec::new();
+        while let Some(page) = pages.message().await.map_err(failed(doing))? {
+            snapshots.extend(page.info);
+        }
+        Ok(snapshots)
+    }
+
     /// Bytes of all snapshots and blobs, and the file system they are on.
     pub(crate) async fn usage(&self) -> Result<FilesystemUsage> {
         let mut used = 0;
-        let request = snapshot_api::ListSnapshotsRequest {
-            snapshotter: self.snapshotter.clone(),
-            ..Default::default()
-        };
-        let doing = "listing snapshots";
-        let mut stream = self
-            .connection
-            .snapshots()
-            .list(request)
-            .await
-            .map_err(failed(doing))?
-            .into_inner();
-        while let Some(page) = stream.message().await.map_err(failed(doing))? {
-            for snapshot in page.info {
-                used += self.snapshot_size(&snapshot.name).await.unwrap_or(0);
-            }
+        for snapshot in self.list_snapshots(Vec::new()).await? {
+            used += self.snapshot_size(&snapshot.name).await.unwrap_or(0);
         }
         let doing = "listing blobs";
         let blobs = self
