@@ -93,11 +93,7 @@ impl Database {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), BackendError> {
-        let Some(opened) = &self.open else {
-            return Err(damaged("the database is not open"));
-        };
-        let (groups, next_group) = (&mut self.groups, &mut self.next_group);
-        let written = caught("writing", || {
+        self.durably(|opened, groups, next_group| {
             let mut headers = Pending::default();
             for transaction in &batch.transactions {
                 let layout = layout::lay_out(transaction, |key| groups.get(key).copied(), next_group);
@@ -119,22 +115,30 @@ impl Database {
             if let Some(reserved) = batch.reserved {
                 headers.push(Write::number(RESERVED_KEY, reserved));
             }
-            headers.apply(opened)?;
-            opened.sync()
-        });
-        self.unsound |= opened.sync_failed();
-        written
+            headers.apply(opened)
+        })
     }
 
     /// Notes that the database has all of a generation. Everything before must be synced.
     fn mark(&mut self, generation: u64) -> Result<(), BackendError> {
+        self.durably(|opened, _, _| {
+            let mut mark = Pending::default();
+            mark.push(Write::number(GENERATION_KEY, generation));
+            mark.apply(opened)
+        })
+    }
+
+    /// Applies something, given the groups and the next one's number, and syncs it.
+    fn durably(
+        &mut self,
+        apply: impl FnOnce(&Open, &mut HashMap<Arc<str>, Group>, &mut u64) -> Result<(), BackendError>,
+    ) -> Result<(), BackendError> {
         let Some(opened) = &self.open else {
             return Err(damaged("the database is not open"));
         };
+        let (groups, next_group) = (&mut self.groups, &mut self.next_group);
         let written = caught("writing", || {
-            let mut mark = Pending::default();
-            mark.push(Write::number(GENERATION_KEY, generation));
-            mark.apply(opened)?;
+            apply(opened, groups, next_group)?;
             opened.sync()
         });
         self.unsound |= opened.sync_failed();

@@ -11,22 +11,27 @@ use kobune_store::{
 
 use crate::support::{put, text};
 
+async fn open(backend: impl Backend + 'static) -> Store {
+    Store::open(Box::new(backend), Options::default()).await.unwrap()
+}
+
+/// Writes `1` under a key; the revision it has then.
+async fn write(store: &Store, key: &str) -> Revision {
+    let ops = vec![put(key, "1", Expect::Any)];
+    store.commit(ops, Durability::Synced).await.unwrap().revision
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_writes_keeps_reads_and_recovers() {
     let backend = MemoryBackend::new();
-    let store = Store::open(Box::new(backend.clone()), Options::default())
-        .await
-        .unwrap();
-    let done = store
-        .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    let store = open(backend.clone()).await;
+    let revision = write(&store, "/a").await;
     backend.set_full(true);
     let failed = store
         .commit(vec![put("/a", "2", Expect::Any)], Durability::Synced)
         .await;
     assert!(matches!(failed, Err(CommitError::Full { .. })));
-    assert_eq!(store.get("/a").unwrap().revision, done.revision);
+    assert_eq!(store.get("/a").unwrap().revision, revision);
     store
         .commit(vec![put("/event", "e", Expect::Any)], Durability::Memory)
         .await
@@ -34,7 +39,7 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_recovers() {
     backend.set_full(false);
     store
         .commit(
-            vec![put("/a", "3", Expect::Revision(done.revision))],
+            vec![put("/a", "3", Expect::Revision(revision))],
             Durability::Synced,
         )
         .await
@@ -45,13 +50,8 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_recovers() {
 #[tokio::test]
 async fn a_memory_write_beside_a_refused_one_goes_through() {
     let backend = MemoryBackend::new();
-    let store = Store::open(Box::new(backend.clone()), Options::default())
-        .await
-        .unwrap();
-    store
-        .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    let store = open(backend.clone()).await;
+    write(&store, "/a").await;
     backend.set_full(true);
     let both = (0..200).map(|index| {
         let store = store.clone();
@@ -76,33 +76,20 @@ async fn a_memory_write_beside_a_refused_one_goes_through() {
 #[tokio::test]
 async fn a_database_that_breaks_while_running_is_rebuilt_and_loses_nothing() {
     let backend = MemoryBackend::new();
-    let store = Store::open(Box::new(backend.clone()), Options::default())
-        .await
-        .unwrap();
-    store
-        .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    let store = open(backend.clone()).await;
+    write(&store, "/a").await;
     backend.break_until_rebuilt();
-    store
-        .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    write(&store, "/b").await;
     store.close().await;
-    let store = Store::open(Box::new(backend), Options::default()).await.unwrap();
+    let store = open(backend).await;
     assert_eq!(store.snapshot().len(), 2);
 }
 
 #[tokio::test]
 async fn what_was_refused_does_not_come_back_after_a_restart() {
     let backend = HalfWritten(MemoryBackend::new());
-    let store = Store::open(Box::new(backend.clone()), Options::default())
-        .await
-        .unwrap();
-    store
-        .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    let store = open(backend.clone()).await;
+    write(&store, "/a").await;
     store
         .commit(
             vec![put("/fail", "x", Expect::Any), put("/a", "2", Expect::Any)],
@@ -111,12 +98,9 @@ async fn what_was_refused_does_not_come_back_after_a_restart() {
         .await
         .unwrap_err();
     assert!(text(&store, "/a").starts_with('1'));
-    store
-        .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    write(&store, "/b").await;
     store.close().await;
-    let store = Store::open(Box::new(backend), Options::default()).await.unwrap();
+    let store = open(backend).await;
     assert!(store.get("/fail").is_none() && store.get("/b").is_some());
     assert!(text(&store, "/a").starts_with('1'));
 }
@@ -161,13 +145,8 @@ async fn damaged(with_snapshot: bool) -> (tempfile::TempDir, SledOptions) {
         snapshots: Some(snapshots.clone()),
         ..SledOptions::new(folder.path().join("db"))
     };
-    let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
-        .await
-        .unwrap();
-    store
-        .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    let store = open(SledBackend::new(options.clone())).await;
+    write(&store, "/a").await;
     if with_snapshot {
         std::fs::create_dir(&snapshots).unwrap();
         store
@@ -177,10 +156,7 @@ async fn damaged(with_snapshot: bool) -> (tempfile::TempDir, SledOptions) {
         // A newer one that is no good is passed over.
         std::fs::write(snapshots.join("99999999999999999999.kobune-snapshot"), "KOBUNE").unwrap();
     }
-    store
-        .commit(vec![put("/b", "1", Expect::Any)], Durability::Synced)
-        .await
-        .unwrap();
+    write(&store, "/b").await;
     store.close().await;
     for entry in std::fs::read_dir(options.folder.join("sled")).unwrap().flatten() {
         if entry.file_name().to_string_lossy().starts_with("snap.") {
@@ -193,9 +169,7 @@ async fn damaged(with_snapshot: bool) -> (tempfile::TempDir, SledOptions) {
 #[tokio::test]
 async fn a_database_beyond_repair_is_restored_from_the_last_whole_snapshot() {
     let (_folder, options) = damaged(true).await;
-    let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
-        .await
-        .unwrap();
+    let store = open(SledBackend::new(options.clone())).await;
     assert!(text(&store, "/a").starts_with('1'));
     store
         .commit(vec![put("/c", "1", Expect::Absent)], Durability::Synced)
@@ -206,9 +180,7 @@ async fn a_database_beyond_repair_is_restored_from_the_last_whole_snapshot() {
         options.folder.join("sled.damaged").exists(),
         "the evidence is kept"
     );
-    let store = Store::open(Box::new(SledBackend::new(options)), Options::default())
-        .await
-        .unwrap();
+    let store = open(SledBackend::new(options)).await;
     assert!(store.get("/c").is_some());
     store.close().await;
 }
@@ -226,14 +198,9 @@ async fn a_database_killed_while_it_opened_opens_again_with_everything() {
     let folder = tempfile::tempdir().unwrap();
     let options = SledOptions::new(folder.path().join("db"));
     for round in 0..3 {
-        let store = Store::open(Box::new(SledBackend::new(options.clone())), Options::default())
-            .await
-            .unwrap();
+        let store = open(SledBackend::new(options.clone())).await;
         assert_eq!(store.get("/a").is_some(), round > 0);
-        store
-            .commit(vec![put("/a", "1", Expect::Any)], Durability::Synced)
-            .await
-            .unwrap();
+        write(&store, "/a").await;
         store.close().await;
         // What sled leaves when it is killed while it notes where its pages are.
         for cut_off in [
